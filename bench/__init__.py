@@ -1,0 +1,1 @@
+"""The harness: suites expand to cases, each case runs in a process of its own, records come out."""

@@ -1,0 +1,1 @@
+"""What the records say: one row a case, and how a cost grows."""

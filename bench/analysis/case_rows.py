@@ -1,0 +1,151 @@
+"""One row a case: the wide view of the records that tables, figures and sentences share.
+
+Wide rows are a view, never storage: they are made from the records each time, and a number that the records do not hold
+is None in them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from revbench.bench.cases import CASE_FIELDS, Case
+from revbench.bench.records import STATUS_METRIC, Counter, PassName, Record, Status
+
+NOT_MEASURED = "not measured"
+WORST_FIRST: tuple[Status, ...] = ("error", "timeout", "oom", "unsupported", "ok")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRow:
+    """What is known of one case; None wherever nothing was measured.
+
+    Attributes:
+        case: the case.
+        closings: the closing record of each pass that was finished, failed or not.
+        num_layers: layers with weights, as papers count them.
+        num_blocks: blocks of all stages together.
+        num_parameters: trained scalars.
+        peak_bytes: traced peak of a whole training step.
+        activation_peak_bytes: largest sum of neuron state, saved tensors, recomputation and temporaries at any instant.
+        forward_end_activation_bytes: the same sum when the forward ends.
+        cuda_requested_bytes: peak that was asked of the CUDA allocator.
+        cuda_allocated_bytes: peak that the CUDA allocator gave out, rounded to its blocks.
+        cuda_reserved_bytes: peak that the CUDA allocator held.
+        process_bytes: what NVML saw the process hold.
+        step_s: median time of a training step.
+        step_spread_s: interquartile range of that time.
+        images_per_s: images trained in a second.
+    """
+
+    case: Case
+    closings: tuple[Record, ...] = ()
+    num_layers: int | None = None
+    num_blocks: int | None = None
+    num_parameters: int | None = None
+    peak_bytes: int | None = None
+    activation_peak_bytes: int | None = None
+    forward_end_activation_bytes: int | None = None
+    cuda_requested_bytes: int | None = None
+    cuda_allocated_bytes: int | None = None
+    cuda_reserved_bytes: int | None = None
+    process_bytes: int | None = None
+    step_s: float | None = None
+    step_spread_s: float | None = None
+    images_per_s: float | None = None
+
+    @property
+    def peak_bytes_per_image(self) -> float | None:
+        """Traced peak of a whole training step, shared among the images of the batch."""
+        return self._per_image(self.peak_bytes)
+
+    @property
+    def activation_peak_bytes_per_image(self) -> float | None:
+        """What one image of the batch costs beyond the model, at the worst instant."""
+        return self._per_image(self.activation_peak_bytes)
+
+    @property
+    def forward_end_activation_bytes_per_image(self) -> float | None:
+        """What one image of the batch costs beyond the model when the forward ends."""
+        return self._per_image(self.forward_end_activation_bytes)
+
+    @property
+    def status(self) -> str:
+        """The worst of the passes: `ok`, or pass and status of a failure (`memory: oom`)."""
+        worst = self._worst()
+        if worst is None:
+            return NOT_MEASURED
+        return "ok" if worst.status == "ok" else f"{worst.pass_name}: {worst.status}"
+
+    @property
+    def detail(self) -> str:
+        """One line on the worst of the passes."""
+        worst = self._worst()
+        return "" if worst is None else worst.detail
+
+    def pass_status(self, pass_name: PassName) -> str:
+        """The status of one pass, or `not measured`."""
+        return next((closing.status for closing in self.closings if closing.pass_name == pass_name), NOT_MEASURED)
+
+    def failed(self, pass_name: PassName) -> bool:
+        """Whether the pass was run and gave no number."""
+        return self.pass_status(pass_name) not in ("ok", NOT_MEASURED)
+
+    def _worst(self) -> Record | None:
+        return min(self.closings, key=lambda closing: WORST_FIRST.index(closing.status), default=None)
+
+    def _per_image(self, num_bytes: int | None) -> float | None:
+        return None if num_bytes is None else num_bytes / self.case.batch_size
+
+
+def case_rows(records: Iterable[Record]) -> list[CaseRow]:
+    """One row a case, in the order in which the cases first appear.
+
+    The records are those that `read_records` gives: finished passes alone, and each but once.
+    """
+    by_case: dict[Case, list[Record]] = {}
+    for record in records:
+        by_case.setdefault(record.case, []).append(record)
+    return [_case_row(case, found) for case, found in by_case.items()]
+
+
+def varying_fields(rows: Sequence[CaseRow]) -> tuple[str, ...]:
+    """The case fields that differ between the rows, in the order of the case."""
+    return tuple(name for name in CASE_FIELDS if len({getattr(row.case, name) for row in rows}) > 1)
+
+
+def grouped(rows: Sequence[CaseRow], axis: str) -> list[list[CaseRow]]:
+    """The rows in groups that differ in one case field alone, each in ascending order of that field.
+
+    Rows that have no value on the axis are in no group.
+    """
+    groups: dict[tuple[object, ...], list[CaseRow]] = {}
+    for row in rows:
+        if getattr(row.case, axis) is not None:
+            others = tuple(getattr(row.case, name) for name in CASE_FIELDS if name != axis)
+            groups.setdefault(others, []).append(row)
+    return [sorted(group, key=lambda row: getattr(row.case, axis)) for group in groups.values()]
+
+
+def _case_row(case: Case, records: list[Record]) -> CaseRow:
+    values = {(record.metric, record.counter): record.value for record in records}
+
+    def whole(metric: str, counter: Counter | None = None) -> int | None:
+        value = values.get((metric, counter))
+        return None if value is None else int(value)
+
+    return CaseRow(
+        case=case,
+        closings=tuple(record for record in records if record.metric == STATUS_METRIC),
+        num_layers=whole("num_layers"),
+        num_blocks=whole("num_blocks"),
+        num_parameters=whole("num_parameters"),
+        peak_bytes=whole("peak_bytes", "traced"),
+        activation_peak_bytes=whole("activation_peak_bytes", "traced"),
+        forward_end_activation_bytes=whole("forward_end_activation_bytes", "traced"),
+        cuda_requested_bytes=whole("peak_bytes", "cuda_requested"),
+        cuda_allocated_bytes=whole("peak_bytes", "cuda_allocated"),
+        cuda_reserved_bytes=whole("peak_bytes", "cuda_reserved"),
+        process_bytes=whole("process_bytes", "nvml"),
+        step_s=values.get(("step_s", None)),
+        step_spread_s=values.get(("step_spread_s", None)),
+        images_per_s=values.get(("images_per_s", None)),
+    )

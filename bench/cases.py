@@ -1,0 +1,72 @@
+"""A case is one point of a suite: everything that identifies a training step to be measured, and nothing else."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+DType = Literal["float32", "float64", "bfloat16", "float16"]
+Device = Literal["cpu", "cuda", "fake"]
+Activations = Literal["recomputed", "stored"]
+OptimizerName = Literal["sgd", "adamw"]
+DTYPES: tuple[str, ...] = get_args(DType)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One training step to be measured.
+
+    Attributes:
+        model: a registered model (`revsresnet37`) or family (`revsresnet`), see `revbench list`.
+        rule: how gradients are obtained.
+        depth: blocks per stage, for families; None for models of a fixed size.
+        width: channels of the first stage, for families; None for the model's own.
+        activations: `recomputed` or `stored`, for reversible models; None for the model's own way.
+        timesteps: simulation length T.
+        batch_size: images per training step.
+        dtype: float32 and float64 as they are; bfloat16 and float16 under autocast.
+        optimizer: with the state that it keeps (SGD with momentum, AdamW).
+        device: `cpu`, `cuda`, or `fake` (tensors without data: the memory pass is predicted).
+        seed: of weights and input.
+    """
+
+    model: str
+    rule: str = "bptt"
+    depth: int | None = None
+    width: int | None = None
+    activations: Activations | None = None
+    timesteps: int = 4
+    batch_size: int = 1
+    dtype: DType = "float32"
+    optimizer: OptimizerName = "sgd"
+    device: Device = "cpu"
+    seed: int = 0
+
+    @cached_property
+    def id(self) -> str:
+        """The identity of the case: 16 hexadecimal digits of the SHA-256 of its fields."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, in order."""
+        return asdict(self)
+
+    def label(self) -> str:
+        """The case in one line for a person: `revsresnet depth=4 T=4 batch=8`."""
+        parts = [self.model]
+        if self.rule != "bptt":
+            parts.append(self.rule)
+        if self.depth is not None:
+            parts.append(f"depth={self.depth}")
+        if self.width is not None:
+            parts.append(f"width={self.width}")
+        if self.activations is not None:
+            parts.append(self.activations)
+        parts += [f"T={self.timesteps}", f"batch={self.batch_size}"]
+        if self.dtype != "float32":
+            parts.append(self.dtype)
+        return " ".join(parts)
+
+
+CASE_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Case))

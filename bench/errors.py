@@ -1,0 +1,31 @@
+"""The errors that a user can cause, and the exit codes of the command line."""
+
+from difflib import get_close_matches
+
+EXIT_OK = 0
+EXIT_USAGE = 2
+EXIT_CASE_FAILED = 3
+
+
+class RevbenchError(Exception):
+    """Something that the user can mend; the message is one sentence: what, where, what to do."""
+
+
+class ConfigError(RevbenchError):
+    """A suite file, an override or an argument that cannot be used."""
+
+
+class OutputError(RevbenchError):
+    """Results cannot be written or read."""
+
+
+class DeviceError(RevbenchError):
+    """The device asked for is not there."""
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """Ends an error message: the nearest valid name if one is near, else all of them."""
+    close = get_close_matches(name, valid, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"valid: {', '.join(sorted(valid))}" if valid else "there is none"

@@ -1,0 +1,1 @@
+"""Memory: the tracker of live bytes, and the counters of CUDA beside it."""

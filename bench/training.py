@@ -1,0 +1,92 @@
+"""From a case to a training step that can be run: model, rule, batch, optimizer."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from revbench.bench.cases import Case, OptimizerName
+from revbench.models import registry
+from revbench.models.data import Batch, synthetic_batch
+from revbench.models.networks.spiking import SpikingNetwork
+from revbench.models.rules import RULES, Rule
+
+NUM_CLASSES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """Everything that a training step needs."""
+
+    case: Case
+    model: SpikingNetwork
+    rule: Rule
+    batch: Batch
+    optimizer: Optimizer
+
+    def step(self) -> Tensor:
+        """Runs one training step; returns the loss."""
+        return self.rule.step(self.model, self.batch, self.optimizer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.batch.inputs.device
+
+
+def world(case: Case) -> AbstractContextManager[object]:
+    """The context in which a case is prepared and run: fake tensors for the device `fake`, else nothing."""
+    if case.device == "fake":
+        from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415 - slow to import, seldom needed
+
+        return FakeTensorMode()
+    return nullcontext()
+
+
+def prepare(case: Case) -> Training:
+    """Builds the training step of a case, seeded; call it inside `world(case)`."""
+    torch.manual_seed(case.seed)
+    device = torch.device("cuda" if case.device == "cuda" else "cpu")
+    dtype = torch.float64 if case.dtype == "float64" else torch.float32
+    # Made where they stay: moving a fake module's parameters is not supported.
+    with device, default_dtype(dtype):
+        model = registry.build(
+            case.model, timesteps=case.timesteps, depth=case.depth, width=case.width, activations=case.activations
+        )
+    batch = synthetic_batch(
+        model.input_shape,
+        batch_size=case.batch_size,
+        timesteps=case.timesteps,
+        num_classes=NUM_CLASSES,
+        dtype=dtype,
+        device=device,
+    )
+    autocast_dtype = getattr(torch, case.dtype) if case.dtype in ("bfloat16", "float16") else None
+    rule = RULES[case.rule](autocast_dtype=autocast_dtype)
+    return Training(case, model, rule, batch, make_optimizer(case.optimizer, model.parameters()))
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Floating point tensors made inside this block have this dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def make_optimizer(name: OptimizerName, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The optimizer of that name, with the state that papers train with: momentum, or both moments."""
+    if name == "sgd":
+        return SGD(parameters, lr=0.01, momentum=0.9)
+    return AdamW(parameters, lr=1e-3)
+
+
+def num_parameters(model: nn.Module) -> int:
+    """Trainable and frozen parameters, each once."""
+    return sum(parameter.numel() for parameter in model.parameters())

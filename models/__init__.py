@@ -1,0 +1,1 @@
+"""Spiking networks, their neurons, the reversible engine, and the rules that train them."""

@@ -1,0 +1,1 @@
+"""Complete networks, built as the papers specify them."""

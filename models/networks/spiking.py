@@ -1,0 +1,76 @@
+"""What every network of the suite is to its callers: input, timesteps, logits per timestep, and its own counts."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+InputKind = Literal["images", "events"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputShape:
+    """What a network reads: static images `[B, C, H, W]`, or event frames `[T, B, C, H, W]`."""
+
+    kind: InputKind
+    channels: int
+    height: int
+    width: int
+
+    def of_batch(self, batch_size: int, timesteps: int) -> tuple[int, ...]:
+        """The shape of the input tensor."""
+        frame = (self.channels, self.height, self.width)
+        return (batch_size, *frame) if self.kind == "images" else (timesteps, batch_size, *frame)
+
+
+CIFAR = InputShape(kind="images", channels=3, height=32, width=32)
+EVENTS = InputShape(kind="events", channels=2, height=128, width=128)
+
+
+class SpikingNetwork(nn.Module, ABC):
+    """A classifier over T timesteps; maps its input to logits of every timestep, `[T, B, K]`.
+
+    Attributes:
+        input_shape: what the network reads.
+        timesteps: T.
+        num_layers: weighted layers, counted as in the model's name.
+        num_blocks: residual blocks.
+    """
+
+    input_shape: InputShape
+    timesteps: int
+    num_layers: int
+    num_blocks: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of every timestep, `[T, B, K]`.
+
+        Raises:
+            ValueError: the input has another form than `input_shape` and `timesteps` say.
+        """
+        expected = self.input_shape.of_batch(x.shape[-4] if x.ndim >= 4 else 0, self.timesteps)
+        if tuple(x.shape) != expected:
+            form = "[B, C, H, W]" if self.input_shape.kind == "images" else "[T, B, C, H, W]"
+            wanted = self.input_shape.of_batch(-1, self.timesteps)
+            shown = ", ".join("B" if size == -1 else str(size) for size in wanted)
+            raise ValueError(f"the input has shape {list(x.shape)}; this network reads {form} = [{shown}]")
+        return self.logits(x)
+
+    @abstractmethod
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits of every timestep, `[T, B, K]`, for a checked input."""
+
+    def stem_once(self, stem: nn.Module, x: Tensor) -> Tensor:
+        """The stem's output as a sequence `[T, B, C, H, W]`: images go through once and are seen T times."""
+        if self.input_shape.kind == "images":
+            encoded: Tensor = stem(x)
+            return encoded.expand(self.timesteps, *encoded.shape)
+        frames: Tensor = stem(x.flatten(0, 1))
+        return frames.unflatten(0, x.shape[:2])
+
+
+def pooled_logits(head: nn.Linear, features: Tensor) -> Tensor:
+    """Global average pooling and the linear read-out: `[T, B, C, H, W]` to `[T, B, K]`."""
+    return torch.nn.functional.linear(features.mean((-2, -1)), head.weight, head.bias)

@@ -1,0 +1,88 @@
+"""How figures look: one column of a paper wide, legible in grey and to the colour-blind.
+
+Things are told apart by colour (Okabe and Ito's palette) and by marker, line style or hatch together, so that a print
+in grey loses nothing. Text stays text in SVG and PDF.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from revbench.bench.analysis.case_rows import CaseRow
+from revbench.reports.wording import common_description
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINE_STYLES = ("-", "--", "-.", ":")
+HATCHES = ("", "///", "...", "xxx")
+GREY = "0.35"
+FONT_SIZE = 8
+LABEL_SIZE = 7
+COLUMN_WIDTH_IN = 3.4
+LEGEND_ROW_IN = 0.17
+POINTS_PER_INCH = 72
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": FONT_SIZE,
+    "axes.titlesize": FONT_SIZE,
+    "axes.labelsize": FONT_SIZE,
+    "xtick.labelsize": LABEL_SIZE,
+    "ytick.labelsize": LABEL_SIZE,
+    "legend.fontsize": LABEL_SIZE,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "hatch.linewidth": 0.5,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "revbench",
+    "pdf.fonttype": 42,
+}
+WITHOUT_DATE: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+def new_figure(rows: Sequence[CaseRow], suite_title: str, height_in: float) -> Figure:
+    """An empty figure of that height, below the title of the suite and, in grey, what all its cases have in common."""
+    title, common = wrap(suite_title, 52), wrap(common_description(rows), 62)
+    title_in = 1.3 * FONT_SIZE * len(title) / POINTS_PER_INCH
+    header_in = title_in + (1.3 * LABEL_SIZE * len(common) + FONT_SIZE) / POINTS_PER_INCH
+    total_in = height_in + header_in
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, height_in / total_in))
+    figure = Figure(figsize=(COLUMN_WIDTH_IN, total_in), layout=layout)
+    left, top = 0.015, 1 - 3 / POINTS_PER_INCH / total_in
+    figure.text(left, top, "\n".join(title), va="top", fontweight="bold")
+    figure.text(left, top - title_in / total_in, "\n".join(common), va="top", fontsize=LABEL_SIZE, color=GREY)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure in the format of the suffix, PNG, SVG or PDF; the same figure gives the same bytes."""
+    with rc_context(STYLE):
+        figure.savefig(path, dpi=300, metadata=WITHOUT_DATE[path.suffix.removeprefix(".")])
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Moves positions apart to both sides until any two neighbours are at least a gap apart; their order stays."""
+    # Two ways of keeping the gap, and so does their mean: each pushed up off the one below, or down off the one above.
+    up = _pushed_up(positions, gap)
+    down = [-position for position in _pushed_up([-position for position in positions], gap)]
+    return [(high + low) / 2 for high, low in zip(up, down, strict=True)]
+
+
+def _pushed_up(positions: Sequence[float], gap: float) -> list[float]:
+    moved = list(positions)
+    ascending = sorted(range(len(moved)), key=moved.__getitem__)
+    for below, above in pairwise(ascending):
+        moved[above] = max(moved[above], moved[below] + gap)
+    return moved

@@ -1,0 +1,152 @@
+"""Tables: CSV for spreadsheets, in bytes and seconds, and one for the terminal, in MiB and ms."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.cases import CASE_FIELDS
+from revbench.bench.records import PassName, Record
+from revbench.reports.units import (
+    MISSING,
+    count_text,
+    mebibytes_text,
+    millions_text,
+    milliseconds_text,
+    rate_text,
+)
+from revbench.reports.wording import common_description, field_header
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+RECORD_FIELDS = ("pass", "metric", "value", "unit", "counter", "status", "detail", "at")
+ROW_FIELDS = (
+    "num_layers",
+    "num_blocks",
+    "num_parameters",
+    "peak_bytes",
+    "peak_bytes_per_image",
+    "activation_peak_bytes",
+    "activation_peak_bytes_per_image",
+    "forward_end_activation_bytes",
+    "forward_end_activation_bytes_per_image",
+    "cuda_requested_bytes",
+    "cuda_allocated_bytes",
+    "cuda_reserved_bytes",
+    "process_bytes",
+    "step_s",
+    "step_spread_s",
+    "images_per_s",
+    "status",
+    "detail",
+)
+TERMINAL_WIDTH = 100
+DROPPED_FIRST = ("spread\nms", "parameters\nmillion", "CUDA\nallocated\nMiB", "CUDA\nreserved\nMiB")
+
+
+def write_records_csv(records: Iterable[Record], path: Path) -> None:
+    """Writes the tidy table: one row a record, each with all fields of its case."""
+    rows = (
+        (
+            record.case.id,
+            *record.case.as_dict().values(),
+            record.pass_name,
+            record.metric,
+            record.value,
+            record.unit,
+            record.counter,
+            record.status,
+            record.detail,
+            record.at,
+        )
+        for record in records
+    )
+    _write_csv(path, ("case_id", *CASE_FIELDS, *RECORD_FIELDS), rows)
+
+
+def write_cases_csv(rows: Iterable[CaseRow], path: Path) -> None:
+    """Writes the wide table: one row a case."""
+    lines = ((row.case.id, *row.case.as_dict().values(), *(getattr(row, name) for name in ROW_FIELDS)) for row in rows)
+    _write_csv(path, ("case_id", *CASE_FIELDS, *ROW_FIELDS), lines)
+
+
+def terminal_table(rows: Sequence[CaseRow], title: str = "", width: int = TERMINAL_WIDTH) -> Table:
+    """The rows for a person at a terminal.
+
+    What all cases have in common stands below the title and has no column; neither has what was measured of none. A
+    pass that failed shows its status in red where its number would be. Where the width does not suffice, secondary
+    columns are left to the CSV.
+    """
+    columns = _columns(rows)
+    for header in DROPPED_FIRST:
+        if sum(column.width for column in columns) + 2 * (len(columns) - 1) > width:
+            columns = [column for column in columns if column.header != header]
+    table = Table(
+        title="\n".join(filter(None, (title, common_description(rows) if rows else "no cases"))),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        collapse_padding=True,
+        pad_edge=False,
+    )
+    for column in columns:
+        table.add_column(column.header, justify="right" if column.is_number else "left")
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the terminal's table."""
+
+    header: str
+    cells: list[Text]
+    is_number: bool = True
+
+    @property
+    def width(self) -> int:
+        """Characters of the widest line."""
+        return max(len(line) for line in (*self.header.split("\n"), *(cell.plain for cell in self.cells)))
+
+
+def _columns(rows: Sequence[CaseRow]) -> list[_Column]:
+    """The columns in order of reading, without those that say nothing."""
+    varying = varying_fields(rows)
+    named = [name for name in CASE_FIELDS if name == "model" or name in varying]
+    identity = [_field_column(rows, name) for name in named]
+    measured = [
+        _Column("layers", [Text(count_text(row.num_layers)) for row in rows]),
+        _Column("parameters\nmillion", [Text(millions_text(row.num_parameters)) for row in rows]),
+        _Column("step peak\nMiB", [_outcome(row, "memory", mebibytes_text(row.peak_bytes)) for row in rows]),
+        _Column(
+            "activation\npeak\nMiB/image", [Text(mebibytes_text(row.activation_peak_bytes_per_image)) for row in rows]
+        ),
+        _Column("CUDA\nallocated\nMiB", [Text(mebibytes_text(row.cuda_allocated_bytes)) for row in rows]),
+        _Column("CUDA\nreserved\nMiB", [Text(mebibytes_text(row.cuda_reserved_bytes)) for row in rows]),
+        _Column("step\nms", [_outcome(row, "time", milliseconds_text(row.step_s)) for row in rows]),
+        _Column("spread\nms", [Text(milliseconds_text(row.step_spread_s)) for row in rows]),
+        _Column("images/s", [Text(rate_text(row.images_per_s)) for row in rows]),
+    ]
+    return identity + [column for column in measured if any(cell.plain != MISSING for cell in column.cells)]
+
+
+def _field_column(rows: Sequence[CaseRow], name: str) -> _Column:
+    values = [getattr(row.case, name) for row in rows]
+    cells = [Text(MISSING if value is None else str(value)) for value in values]
+    return _Column(field_header(name), cells, is_number=not any(isinstance(value, str) for value in values))
+
+
+def _outcome(row: CaseRow, pass_name: PassName, number: str) -> Text:
+    """The number of a pass, or in red why there is none."""
+    return Text(row.pass_status(pass_name), style="bold red") if row.failed(pass_name) else Text(number)
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """None becomes an empty cell; lines end in a line feed everywhere."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,46 @@
+"""From what is stored (bytes, seconds) to what is printed (MiB, ms).
+
+Nothing left of here knows these units. A missing number stays missing: it is printed as `-`.
+"""
+
+from fractions import Fraction
+
+BYTES_PER_MEBIBYTE = 2**20
+MILLISECONDS_PER_SECOND = 1000
+MISSING = "-"
+
+
+def mebibytes(num_bytes: float | Fraction) -> float:
+    """Bytes in MiB."""
+    return float(num_bytes / BYTES_PER_MEBIBYTE)
+
+
+def bytes_text(num_bytes: int | Fraction) -> str:
+    """Bytes to the byte: `27,262,976 B`; a fraction of a byte, as a mean slope may have, with two decimals."""
+    exact = Fraction(num_bytes)
+    return f"{exact.numerator:,} B" if exact.denominator == 1 else f"{float(exact):,.2f} B"
+
+
+def mebibytes_text(num_bytes: float | Fraction | None) -> str:
+    """Bytes in MiB, without the unit: `13.00`."""
+    return MISSING if num_bytes is None else f"{mebibytes(num_bytes):,.2f}"
+
+
+def milliseconds_text(seconds: float | None) -> str:
+    """Seconds in ms, without the unit: `12.3`."""
+    return MISSING if seconds is None else f"{seconds * MILLISECONDS_PER_SECOND:,.1f}"
+
+
+def millions_text(count: int | None) -> str:
+    """A count in millions: `11.69`."""
+    return MISSING if count is None else f"{count / 1e6:,.2f}"
+
+
+def count_text(count: int | None) -> str:
+    """A count as it is: `1,024`."""
+    return MISSING if count is None else f"{count:,}"
+
+
+def rate_text(per_second: float | None) -> str:
+    """A rate with one decimal: `170.7`."""
+    return MISSING if per_second is None else f"{per_second:,.1f}"

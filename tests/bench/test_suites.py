@@ -1,0 +1,226 @@
+"""From suites to cases: overrides, the product of the axes, and selection."""
+
+from typing import Any
+
+import pytest
+from revbench.bench.cases import Case
+from revbench.bench.config import Config, Suite, find_config, load_config
+from revbench.bench.errors import ConfigError
+from revbench.bench.suites import expand, parse_overrides, select
+
+PACKAGED = ["depth-scaling", "cifar", "event", "smoke"]
+
+
+class FakeCatalog:
+    """Two families, and the models of the packaged suites."""
+
+    def names(self) -> list[str]:
+        """Families, then models of a fixed size, each plain and reversible."""
+        fixed = ["msresnet18", "revsresnet21", "msresnet34", "revsresnet37", "msresnet20_event", "revsresnet24_event"]
+        return ["msresnet", "revsresnet", *fixed]
+
+    def rules(self) -> list[str]:
+        """Two rules."""
+        return ["bptt", "sltt"]
+
+    def takes_depth(self, name: str) -> bool:
+        """The families."""
+        return name in {"msresnet", "revsresnet"}
+
+    def is_reversible(self, name: str) -> bool:
+        """Those whose name says so."""
+        return name.startswith("rev")
+
+
+CATALOG = FakeCatalog()
+
+
+def suite(**keys: Any) -> Suite:
+    """A suite named `small` of the two families, with these keys."""
+    table = {"title": "Small", "claim": "Small is small.", "models": ["msresnet", "revsresnet"]}
+    return Config.model_validate({"suites": {"small": table | keys}}).suite("small")
+
+
+def labels(cases: list[Case]) -> list[str]:
+    """The cases as people read them."""
+    return [case.label() for case in cases]
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_suites_expand(name: str) -> None:
+    """Every packaged suite loads, examines a claim and expands, measured and predicted."""
+    packaged = load_config(find_config()).suite(name)
+    assert packaged.claim.endswith(".")
+    cases = expand(packaged, "cpu", CATALOG)
+    predicted = expand(packaged.for_prediction(), "fake", CATALOG)
+    assert len(cases) == len(predicted) == len({case.id for case in cases}) > 1
+    assert {case.batch_size for case in cases} == {2}
+    assert {case.device for case in predicted} == {"fake"}
+
+
+def test_packaged_suites_are_all_tested() -> None:
+    """The packaged file holds the suites that are tested here, and predicts at the batch sizes of the papers."""
+    config = load_config(find_config())
+    assert list(config.suites) == PACKAGED
+    predicted = [config.suite(name).for_prediction().batch_size for name in PACKAGED]
+    assert predicted == [(128,), (32,), (16,), (2,)]
+
+
+def test_models_under_comparison_are_neighbours() -> None:
+    """The axes nest in the order of a case, and the models are the innermost loop."""
+    cases = expand(suite(depth=[1, 2], timesteps=[4, 8]), "cpu", CATALOG)
+    assert labels(cases) == [
+        "msresnet depth=1 T=4 batch=1",
+        "revsresnet depth=1 T=4 batch=1",
+        "msresnet depth=1 T=8 batch=1",
+        "revsresnet depth=1 T=8 batch=1",
+        "msresnet depth=2 T=4 batch=1",
+        "revsresnet depth=2 T=4 batch=1",
+        "msresnet depth=2 T=8 batch=1",
+        "revsresnet depth=2 T=8 batch=1",
+    ]
+
+
+def test_absent_axes_leave_the_defaults_of_a_case() -> None:
+    """An axis that the suite does not name is that of a plain case."""
+    assert expand(suite(models="msresnet18"), "cuda", CATALOG) == [Case(model="msresnet18", device="cuda")]
+
+
+def test_duplicates_are_removed() -> None:
+    """A value that is written twice gives one case."""
+    assert len(expand(suite(depth=[1, 1, 2], models=["msresnet", "msresnet"]), "cpu", CATALOG)) == 2
+
+
+def test_activations_count_for_reversible_models_only() -> None:
+    """A model that is not reversible gets one case without activations."""
+    cases = expand(suite(depth=1, activations=["recomputed", "stored"]), "cpu", CATALOG)
+    assert [(case.model, case.activations) for case in cases] == [
+        ("msresnet", None),
+        ("revsresnet", "recomputed"),
+        ("revsresnet", "stored"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"models": "revsresnt"}, "there is no model 'revsresnt'; did you mean 'revsresnet'?"),
+        ({"depth": 1, "rule": "slt"}, "there is no rule 'slt'; did you mean 'sltt'?"),
+        ({}, "the family 'msresnet' needs a depth; add one, as in depth=1,2,4"),
+        (
+            {"models": ["msresnet", "msresnet18"], "depth": 1},
+            "the model 'msresnet18' has a fixed size and takes no depth; "
+            "remove depth, or choose only families: msresnet, revsresnet",
+        ),
+        (
+            {"models": "revsresnet21", "width": 8},
+            "the model 'revsresnet21' has a fixed size and takes no width; "
+            "remove width, or choose only families: msresnet, revsresnet",
+        ),
+    ],
+)
+def test_suite_that_cannot_be_expanded(keys: dict[str, Any], expected: str) -> None:
+    """One sentence names the suite, the model or rule, and what to do."""
+    with pytest.raises(ConfigError) as raised:
+        expand(suite(**keys), "cpu", CATALOG)
+    assert str(raised.value) == f"suite 'small': {expected}"
+
+
+def test_overrides_are_typed_by_their_field() -> None:
+    """Integers, numbers, names and lists are read as their key has them, spaces or not."""
+    texts = [" depth = 1, 2,4 ", "batch_size=8", "model=a", "dtype=float64", "passes=memory,time", "timeout_s=1.5"]
+    assert parse_overrides(texts) == {
+        "depth": (1, 2, 4),
+        "batch_size": (8,),
+        "models": ("a",),
+        "dtype": ("float64",),
+        "passes": ("memory", "time"),
+        "timeout_s": 1.5,
+    }
+    assert parse_overrides(["models=1,a", "timeout_s=30"]) == {"models": ("1", "a"), "timeout_s": 30.0}
+    assert parse_overrides([]) == {}
+
+
+def test_overrides_reach_the_cases() -> None:
+    """An override replaces the axis of the suite."""
+    changed = suite(depth=[1, 2]).with_overrides(parse_overrides(["depth=4", "model=revsresnet"]))
+    assert labels(expand(changed, "cpu", CATALOG)) == ["revsresnet depth=4 T=4 batch=1"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["depth"], "the override 'depth' is not key=value; write it as depth=1,2,4"),
+        (["=4"], "the override '=4' is not key=value; write it as depth=1,2,4"),
+        (["dept=4"], "the override 'dept=4' has an unknown key; did you mean 'depth'?"),
+        (["device=cuda"], "the override 'device=cuda' has an unknown key; valid: activations, batch_size, "),
+        (["depth="], "the override 'depth=' has an empty value; write it as depth=VALUE or depth=VALUE,VALUE"),
+        (["depth=1,,2"], "the override 'depth=1,,2' has an empty value; "),
+        (["depth=1", "depth=2"], "depth is overridden twice; separate its values by commas"),
+        (["model=a", "models=b"], "models is overridden twice; separate its values by commas"),
+        (["depth=four"], 'overrides: depth must be an integer, not the string "four"'),
+        (["depth=1.0"], "overrides: depth must be an integer, not the float 1.0"),
+        (["depth=0"], "overrides: depth must be greater than 0, not the integer 0"),
+        (["timeout_s=nan"], "overrides: timeout_s must be a finite number, not the float NaN"),
+        (["timeout_s=1,2"], "overrides: timeout_s must be a number, not a list"),
+        (["dtype=floot32"], "overrides: dtype cannot be the string \"floot32\"; did you mean 'float32'?"),
+        (["passes=memory,tim"], "overrides: passes cannot be the string \"tim\"; did you mean 'time'?"),
+    ],
+)
+def test_mistake_in_an_override(texts: list[str], expected: str) -> None:
+    """One sentence names the key and what is expected or nearest."""
+    with pytest.raises(ConfigError) as raised:
+        parse_overrides(texts)
+    assert str(raised.value).startswith(expected)
+
+
+GRID = [Case(model=model, depth=depth) for depth in (1, 2, 4, 16) for model in ("msresnet", "revsresnet")]
+
+
+@pytest.mark.parametrize(
+    ("only", "limit", "expected"),
+    [
+        ([], None, GRID),
+        ([], 3, GRID[:3]),
+        (["rev"], None, GRID[1::2]),
+        (["model=revsresnet"], None, GRID[1::2]),
+        (["model=rev", "depth=1"], None, None),
+        (["depth=1"], None, GRID[:2]),
+        ([" depth = 4 ", "revs"], None, GRID[5:6]),
+        (["T=4", "batch=1"], 1, GRID[:1]),
+    ],
+)
+def test_select(only: list[str], limit: int | None, expected: list[Case] | None) -> None:
+    """All conditions must hold: parts of a label, and whole values of a field."""
+    if expected is None:
+        with pytest.raises(ConfigError):
+            select(GRID, only, limit)
+    else:
+        assert select(GRID, only, limit) == expected
+
+
+@pytest.mark.parametrize(
+    ("only", "limit", "expected"),
+    [
+        (["model=revsresnet", "depth=3"], None, "no case matches 'depth=3'; choose from: 1, 2, 4, 16"),
+        (
+            ["depth=4", "former"],
+            None,
+            "no case matches 'former'; choose from: msresnet depth=4 T=4 batch=1, revsresnet ",
+        ),
+        (["dept=4"], None, "no case has the key of 'dept=4'; did you mean 'depth'?"),
+        ([], 0, "the limit of cases must be at least 1, not 0"),
+    ],
+)
+def test_nothing_to_select(only: list[str], limit: int | None, expected: str) -> None:
+    """One sentence says what could be chosen."""
+    with pytest.raises(ConfigError) as raised:
+        select(GRID, only, limit)
+    assert str(raised.value).startswith(expected)
+
+
+def test_long_offers_are_cut() -> None:
+    """Of many values the first few are shown, and how many there are."""
+    cases = [Case(model="msresnet", depth=depth) for depth in range(1, 21)]
+    with pytest.raises(ConfigError, match=r"choose from: 1, 2, 3, 4, 5, 6, 7, 8, \.\.\. \(20 in all\)$"):
+        select(cases, ["depth=99"])
