@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -52,21 +53,27 @@ class Case:
         """The fields, in order."""
         return asdict(self)
 
-    def label(self) -> str:
-        """The case in one line for a person: `revsresnet depth=4 T=4 batch=8`."""
-        parts = [self.model]
-        if self.rule != "bptt":
-            parts.append(self.rule)
-        if self.depth is not None:
-            parts.append(f"depth={self.depth}")
-        if self.width is not None:
-            parts.append(f"width={self.width}")
-        if self.activations is not None:
-            parts.append(self.activations)
-        parts += [f"T={self.timesteps}", f"batch={self.batch_size}"]
-        if self.dtype != "float32":
-            parts.append(self.dtype)
-        return " ".join(parts)
+    def label(self, names: Iterable[str] | None = None) -> str:
+        """The case in one line for a person: `revsresnet depth=4 T=4 batch=8`.
+
+        Args:
+            names: the fields to tell beside the model; by default those that say something.
+        """
+        chosen = _TOLD if names is None else tuple(names)
+        values = ((name, getattr(self, name)) for name in _TOLD if name in chosen)
+        told = (_told(name, value) for name, value in values if names is not None or value != _USUAL.get(name))
+        return " ".join((self.model, *filter(None, told)))
+
+
+_SHORT = {"timesteps": "T", "batch_size": "batch"}
+_TOLD = ("rule", "depth", "width", "activations", "timesteps", "batch_size", "dtype", "optimizer", "seed")
+_USUAL: dict[str, object] = {"rule": "bptt", "dtype": "float32", "optimizer": "sgd", "seed": 0}
+
+
+def _told(name: str, value: object) -> str:
+    if value is None:
+        return ""
+    return f"{_SHORT.get(name, name)}={value}" if isinstance(value, int) else str(value)
 
 
 CASE_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Case))

@@ -90,7 +90,7 @@ class Environment:
 
 
 CODE_FIELDS = ("revbench", "git_commit", "git_dirty")
-SOFT_FIELDS = ("at", "python", "operating_system", "num_cpus", "memory_bytes", "torchvision", "gpu_reason")
+SOFT_FIELDS = ("at", "python", "operating_system", "num_cpus", "memory_bytes", "torchvision", "gpu_reason", "cuda_visible_devices")
 HARD_FIELDS = tuple(field.name for field in fields(Environment) if field.name not in {*CODE_FIELDS, *SOFT_FIELDS})
 
 
@@ -160,7 +160,7 @@ def read_environment(path: Path) -> Environment:
     except ValidationError as error:
         first = error.errors()[0]
         field = "".join(f"{part}: " for part in first["loc"])
-        raise OutputError(f"{path} is not an environment ({field}{first['msg']}); begin afresh") from error
+        raise OutputError(f"{path} is not an environment ({field}{first['msg']}); begin anew with --fresh") from error
 
 
 def differences(old: Environment, new: Environment) -> list[str]:

@@ -48,7 +48,7 @@ def first_visible_gpu() -> Gpu:
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
-        return Gpu(reason=_nvml_reason(error))
+        return Gpu(reason=nvml_reason(error))
     except LookupError as error:
         return Gpu(reason=str(error))
 
@@ -83,7 +83,7 @@ def _told(handle: Any) -> Gpu:
         try:
             return question()
         except pynvml.NVMLError as error:
-            reasons.append(_nvml_reason(error))
+            reasons.append(nvml_reason(error))
             return None
 
     told = Gpu(
@@ -95,5 +95,6 @@ def _told(handle: Any) -> Gpu:
     return told._replace(reason="; ".join(dict.fromkeys(reasons)))
 
 
-def _nvml_reason(error: pynvml.NVMLError) -> str:
+def nvml_reason(error: pynvml.NVMLError) -> str:
+    """What an error of NVML means, in words."""
     return _NVML_REASONS.get(error.value, f"the NVIDIA driver says: {error}")

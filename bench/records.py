@@ -20,12 +20,16 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a pass found: a metric with its value, its unit (`B`, `s`, `1/s`, `1`) and the counter that produced it."""
+    """What a pass found: a metric with its value, its unit (`B`, `s`, `1/s`, `1`) and the counter that produced it.
+
+    A meter that does not tell gives no value but the reason in `detail`; its row has the status `unsupported`.
+    """
 
     metric: str
-    value: int | float
+    value: int | float | None
     unit: str
     counter: Counter | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,7 +125,8 @@ class RunStore:
         Args:
             case: the case.
             pass_name: the pass.
-            measurements: what was found; numbers found before a failure keep the status `ok`.
+            measurements: what was found; a number has the status `ok` even if the pass failed later, and one without
+                a value has `unsupported`.
             status: how the pass ended.
             detail: one line on a failure.
 
@@ -239,15 +240,15 @@ def _batch(
             unit=found.unit if found else "",
             counter=found.counter if found else None,
             status=status,
-            detail=detail,
+            # What an error prints may hold bytes that are not text (a file name, say), which JSON cannot.
+            detail=detail.encode(errors="backslashreplace").decode(),
             at=at,
         )
 
     if any(found.metric == STATUS_METRIC for found in measurements):
         raise ValueError(f"the metric {STATUS_METRIC!r} is kept for the closing row")
-    # What an error prints may hold bytes that are not text (a file name, say), which JSON cannot.
-    detail = detail.encode(errors="backslashreplace").decode()
-    return [*(line(found, "ok", "") for found in measurements), line(None, status, detail)]
+    rows = [line(found, "unsupported" if found.value is None else "ok", found.detail) for found in measurements]
+    return [*rows, line(None, status, detail)]
 
 
 def _append_all_or_nothing(descriptor: int, data: bytes) -> None:
@@ -282,7 +283,7 @@ def _parsed(line: bytes, path: Path, number: int) -> Record:
         reason = told["msg"].removeprefix("Value error, ")
         raise OutputError(
             f"{path} line {number} is not a record ({field + ': ' if field else ''}{reason}); "
-            "remove the line, or begin afresh in another folder"
+            "remove the line, or begin anew with --fresh"
         ) from error
 
 

@@ -11,7 +11,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
-from revbench.bench.analysis.case_rows import CaseRow, grouped, varying_fields
+
+from revbench.bench.analysis.case_rows import CaseRow, depths_of, grouped, varying_fields
 from revbench.reports.style import (
     COLOURS,
     GREY,
@@ -48,6 +49,11 @@ class _Line:
         values = ((row.case.depth, getattr(row, metric)) for row in self.rows)
         return [(depth, mebibytes(value)) for depth, value in values if depth is not None and value is not None]
 
+    def layers(self) -> str:
+        """The layer counts from the first to the last case that has one: `10 to 66 layers`."""
+        counts = [str(row.num_layers) for row in self.rows if row.num_layers is not None]
+        return f"{' to '.join(dict.fromkeys((counts[0], counts[-1])))} layers" if counts else ""
+
     def failures(self) -> list[tuple[int, str]]:
         """(depth, status) of the cases of which the memory pass failed."""
         failed = ((row.case.depth, row.pass_status("memory")) for row in self.rows if row.failed("memory"))
@@ -62,13 +68,13 @@ def depth_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
     """
     rows = [row for row in rows if row.case.depth is not None]
     lines = _lines(rows)
-    has_legend = len(lines) > MOST_NAMED_LINES
+    has_legend = len(lines) > MOST_NAMED_LINES or not all(line.points(ACTIVATION_PEAK) for line in lines)
     with rc_context(STYLE):
         figure = new_figure(rows, suite_title, 3.4 + (LEGEND_ROW_IN * -(-len(lines) // 2) if has_legend else 0))
         upper, lower = figure.subplots(2, 1, sharex=True)
         _draw_panel(upper, lines, ACTIVATION_PEAK, "activation peak\n(MiB per image)")
         _draw_panel(lower, lines, STEP_PEAK, "whole step peak\n(MiB per image)")
-        depths = sorted({row.case.depth for row in rows if row.case.depth is not None})
+        depths = depths_of(rows)
         lower.set_xticks(depths)
         lower.set_xlim(0, 1.04 * depths[-1])
         lower.set_xlabel("depth (blocks per stage)")
@@ -135,7 +141,8 @@ def _draw_panel(axes: Axes, lines: Sequence[_Line], metric: str, label: str) -> 
     for line in lines:
         depths, values = zip(*points, strict=True) if (points := line.points(metric)) else ((), ())
         look: dict[str, Any] = {"color": line.colour, "marker": line.marker, "linestyle": line.line_style}
-        axes.plot(depths, values, label=line.name, clip_on=False, zorder=3, **look)
+        # A line without points has a box at the origin of the figure, which would ruin the layout.
+        axes.plot(depths, values, label=line.name, clip_on=False, in_layout=False, zorder=3, **look)
     highest = max((value for line in lines for _, value in line.points(metric)), default=1)
     axes.set_ylim(0, 1.18 * highest)
     axes.set_ylabel(label)
@@ -170,23 +177,19 @@ def _draw_open_marker(axes: Axes, line: _Line, depth: int, right_points: float, 
 
 
 def _name_lines(figure: Figure, axes: Axes, lines: Sequence[_Line]) -> None:
-    """Writes at the end of each line its name; heights on paper are known once the figure is laid out."""
+    """Writes name and layers at the end of each line; heights on paper are known once the figure is laid out."""
     ends = [(line, line.points(ACTIVATION_PEAK)[-1]) for line in lines if line.points(ACTIVATION_PEAK)]
     figure.draw_without_rendering()
     heights = [float(axes.transData.transform(end)[1]) * POINTS_PER_INCH / figure.dpi for _, end in ends]
-    for (line, end), height, moved in zip(ends, heights, spread(heights, 1.25 * LABEL_SIZE), strict=True):
-        _write(axes, line.name, end, (5, moved - height), line.colour)
+    for (line, end), height, moved in zip(ends, heights, spread(heights, 2.5 * LABEL_SIZE), strict=True):
+        _write(axes, f"{line.name}\n{line.layers()}".strip(), end, (5, moved - height), line.colour)
 
 
 def _draw_bars(
     axes: Axes, rows: Sequence[CaseRow], variant: str, models: Sequence[str], *, index: int, thickness: float
 ) -> None:
     """Draws the bars of one variant, each with its number, or its status where there is no number."""
-    look: dict[str, Any] = {
-        "color": COLOURS[index % len(COLOURS)],
-        "hatch": HATCHES[index % len(HATCHES)],
-        "edgecolor": "white",
-    }
+    look: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "hatch": HATCHES[index % len(HATCHES)]}
     places = [models.index(row.case.model) - 0.4 + thickness * (index + 0.5) for row in rows]
     measured = [
         (place, row.activation_peak_bytes_per_image)
@@ -197,6 +200,7 @@ def _draw_bars(
         [place for place, _ in measured],
         [mebibytes(value) for _, value in measured],
         height=thickness,
+        edgecolor="white",
         linewidth=0.5,
         label=variant,
         **look,

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, case_rows, varying_fields
-from revbench.bench.analysis.growth import Axis
+from rich.console import Console
+from rich.text import Text
+
+from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, case_rows, depths_of
 from revbench.bench.records import Record
 from revbench.bench.store import writing
 from revbench.reports.figures import depth_figure, models_figure
 from revbench.reports.style import save_figure
 from revbench.reports.tables import terminal_table, write_cases_csv, write_records_csv
 from revbench.reports.wording import growth_sentences
-from rich.console import Console
-from rich.text import Text
 
 
 def write_report(
@@ -57,9 +57,7 @@ def figures(rows: Sequence[CaseRow], suite_name: str, suite_title: str) -> dict[
     Rows of several depths are drawn against depth, all others as bars.
     """
     rows = [row for row in rows if row.pass_status("memory") != NOT_MEASURED]
-    deep = [row for row in rows if row.case.depth is not None]
-    if len({row.case.depth for row in deep}) < 2:
-        deep = []
+    deep = [row for row in rows if row.case.depth is not None] if len(depths_of(rows)) > 1 else []
     others = [row for row in rows if row not in deep]
     drawn = {suite_name: depth_figure(deep, suite_title)} if deep else {}
     if others:
@@ -71,9 +69,9 @@ def print_report(console: Console, records: Sequence[Record], suite_title: str) 
     """Prints the table of the cases, why cases failed, and how memory grows along depth or, failing that, along T."""
     rows = case_rows(records)
     console.print(terminal_table(rows, suite_title, width=console.width))
+    console.print()
     for row in rows:
         if row.status not in ("ok", NOT_MEASURED):
-            console.print(Text.assemble((row.status, "bold red"), f" {row.case.label()} {row.detail}".rstrip()))
-    axis: Axis = "depth" if "depth" in varying_fields([r for r in rows if r.case.depth is not None]) else "timesteps"
-    for sentence in growth_sentences(rows, axis):
-        console.print(sentence, highlight=False, markup=False)
+            console.print(Text.assemble(f"{row.case.label()}: ", (row.status, "bold red"), f", {row.detail}"))
+    for sentence in growth_sentences(rows, "depth" if len(depths_of(rows)) > 1 else "timesteps"):
+        console.print(Text(sentence))

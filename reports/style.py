@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.reports.wording import common_description
 
@@ -35,6 +36,7 @@ STYLE: dict[Any, Any] = {
     "xtick.labelsize": LABEL_SIZE,
     "ytick.labelsize": LABEL_SIZE,
     "legend.fontsize": LABEL_SIZE,
+    "legend.handlelength": 2.8,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -74,15 +76,11 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:
     """Moves positions apart to both sides until any two neighbours are at least a gap apart; their order stays."""
-    # Two ways of keeping the gap, and so does their mean: each pushed up off the one below, or down off the one above.
-    up = _pushed_up(positions, gap)
-    down = [-position for position in _pushed_up([-position for position in positions], gap)]
-    return [(high + low) / 2 for high, low in zip(up, down, strict=True)]
-
-
-def _pushed_up(positions: Sequence[float], gap: float) -> list[float]:
-    moved = list(positions)
-    ascending = sorted(range(len(moved)), key=moved.__getitem__)
+    ascending = sorted(range(len(positions)), key=positions.__getitem__)
+    up, down = list(positions), list(positions)
     for below, above in pairwise(ascending):
-        moved[above] = max(moved[above], moved[below] + gap)
-    return moved
+        up[above] = max(up[above], up[below] + gap)
+    for above, below in pairwise(reversed(ascending)):
+        down[below] = min(down[below], down[above] - gap)
+    # Each of the two keeps the gap, and so does their mean.
+    return [(high + low) / 2 for high, low in zip(up, down, strict=True)]

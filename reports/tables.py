@@ -5,6 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
 from revbench.bench.analysis.case_rows import CaseRow, varying_fields
 from revbench.bench.cases import CASE_FIELDS
 from revbench.bench.records import PassName, Record
@@ -17,9 +21,6 @@ from revbench.reports.units import (
     rate_text,
 )
 from revbench.reports.wording import common_description, field_header
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 RECORD_FIELDS = ("pass", "metric", "value", "unit", "counter", "status", "detail", "at")
 ROW_FIELDS = (
@@ -72,7 +73,7 @@ def write_cases_csv(rows: Iterable[CaseRow], path: Path) -> None:
     _write_csv(path, ("case_id", *CASE_FIELDS, *ROW_FIELDS), lines)
 
 
-def terminal_table(rows: Sequence[CaseRow], title: str = "", width: int = TERMINAL_WIDTH) -> Table:
+def terminal_table(rows: Sequence[CaseRow], title: str, width: int = TERMINAL_WIDTH) -> Table:
     """The rows for a person at a terminal.
 
     What all cases have in common stands below the title and has no column; neither has what was measured of none. A
@@ -83,8 +84,10 @@ def terminal_table(rows: Sequence[CaseRow], title: str = "", width: int = TERMIN
     for header in DROPPED_FIRST:
         if sum(column.width for column in columns) + 2 * (len(columns) - 1) > width:
             columns = [column for column in columns if column.header != header]
+    heading = Text.assemble((title, "bold"), "\n", (common_description(rows) if rows else "no cases", "dim"))
     table = Table(
-        title="\n".join(filter(None, (title, common_description(rows) if rows else "no cases"))),
+        title=heading,
+        min_width=min(width, heading.cell_len),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,

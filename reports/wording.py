@@ -56,8 +56,8 @@ def _group_sentence(group: GroupGrowth, varying: set[str]) -> str:
     case = group.rows[0].case
     told = [name for name in CASE_FIELDS if name not in ("model", group.axis) and _is_told(case, name, varying)]
     growth = group.growth
-    law = _law_clause(growth, group.axis, case.batch_size) if growth else "no case was measured"
-    return f"{case.model} ({describe(case, told)}): activation peak {law}{_left_out_clause(group)}."
+    law = f"activation peak {_law_clause(growth, group.axis, case.batch_size)}" if growth else "no activation peak"
+    return f"{case.model} ({describe(case, told)}): {law}{_left_out_clause(group)}."
 
 
 def _is_told(case: Case, name: str, varying: set[str]) -> bool:
@@ -68,20 +68,21 @@ def _is_told(case: Case, name: str, varying: set[str]) -> bool:
 
 def _law_clause(growth: Growth, axis: Axis, batch_size: int) -> str:
     """The law in words, with its numbers in bytes and, for a person, in MiB per image."""
-    name, step = field_header(axis), STEP_OF_AXIS[axis]
+    step = STEP_OF_AXIS[axis]
     first, last = growth.points[growth.num_skipped][0], growth.points[-1][0]
-    span = f"{name} {first} to {last}"
-    on = f" from {name} {first} on" if growth.num_skipped else ""
+    span = f"{field_phrase(axis, first)} to {last}"
+    on = f" from {field_phrase(axis, first)} on" if growth.num_skipped else ""
     count = f"{len(growth.points) - growth.num_skipped} points"
-    skipped = f"; at {name} {growth.points[0][0]} it is {bytes_text(growth.points[0][1])}" if growth.num_skipped else ""
+    smallest, smallest_bytes = growth.points[0]
+    skipped = f"; at {field_phrase(axis, smallest)} it is {bytes_text(smallest_bytes)}" if growth.num_skipped else ""
     intercept, slope = bytes_text(growth.intercept), bytes_text(growth.slope)
     slope_per_image = f"{mebibytes_text(growth.slope / batch_size)} MiB per image and {step}"
     match growth.law:
         case "point":
-            return f"{intercept} at {name} {first} (1 point, no slope)"
+            return f"{intercept} at {field_phrase(axis, first)} (1 point, no slope)"
         case "flat":
             level = f"{intercept} ({mebibytes_text(growth.intercept / batch_size)} MiB per image)"
-            return f"flat in {name}{on}: {level} at each of {count}, {span}{skipped}"
+            return f"flat in {field_header(axis)}{on}: {level} at each of {count}, {span}{skipped}"
         case "affine" if growth.is_tested:
             exact = f"constant to the byte over {span}"
             return f"{intercept} + {slope} per {step}{on}, {exact} ({count}; {slope_per_image}){skipped}"
@@ -90,7 +91,9 @@ def _law_clause(growth: Growth, axis: Axis, batch_size: int) -> str:
         case "irregular":
             low, high = bytes_text(min(growth.local_slopes)), bytes_text(max(growth.local_slopes))
             line = f"least squares {intercept} + {slope} per {step}, {slope_per_image}"
-            return f"not exactly affine in {name}: {low} to {high} per {step} over {span} ({count}; {line})"
+            return (
+                f"not exactly affine in {field_header(axis)}: {low} to {high} per {step} over {span} ({count}; {line})"
+            )
 
 
 def _failures(group: GroupGrowth) -> list[CaseRow]:
@@ -100,9 +103,11 @@ def _failures(group: GroupGrowth) -> list[CaseRow]:
 def _left_out_clause(group: GroupGrowth) -> str:
     if not group.left_out:
         return ""
-    name = field_header(group.axis)
-    named = ", ".join(f"{name} {getattr(row.case, group.axis)}: {row.pass_status('memory')}" for row in group.left_out)
-    failed = _failures(group) == list(group.left_out)
-    number = len(group.left_out)
-    cases, are = ("case", "is") if number == 1 else ("cases", "are")
-    return f"; {number} {cases} {'failed' if failed else 'without a number'} and {are} not in the fit ({named})"
+    named = ", ".join(
+        f"{field_phrase(group.axis, getattr(row.case, group.axis))}: {row.pass_status('memory')}"
+        for row in group.left_out
+    )
+    one = len(group.left_out) == 1
+    cases, are, have = ("case", "is", "has") if one else ("cases", "are", "have")
+    failed = "failed" if _failures(group) == list(group.left_out) else f"{have} no number"
+    return f"; {len(group.left_out)} {cases} {failed} and {are} not in the fit ({named})"

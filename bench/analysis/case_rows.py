@@ -112,6 +112,11 @@ def varying_fields(rows: Sequence[CaseRow]) -> tuple[str, ...]:
     return tuple(name for name in CASE_FIELDS if len({getattr(row.case, name) for row in rows}) > 1)
 
 
+def depths_of(rows: Sequence[CaseRow]) -> list[int]:
+    """The depths that occur, ascending."""
+    return sorted({row.case.depth for row in rows if row.case.depth is not None})
+
+
 def grouped(rows: Sequence[CaseRow], axis: str) -> list[list[CaseRow]]:
     """The rows in groups that differ in one case field alone, each in ascending order of that field.
 

@@ -1,10 +1,6 @@
 """The memory pass: the peak of one steady-state training step, under every counter that the device has."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-
+from revbench.bench.memory.cuda import measure_peaks
 from revbench.bench.memory.timeline import ACTIVATION_KINDS, Timeline, activation_peak_bytes, peak, phase_end_splits
 from revbench.bench.memory.tracker import Tracker
 from revbench.bench.records import Measurement
@@ -15,9 +11,7 @@ WARM_UP_STEPS = 1
 
 
 def trace(training: Training) -> Timeline:
-    """The live bytes of the second training step."""
-    for _ in range(WARM_UP_STEPS):
-        training.step()
+    """The live bytes of one training step; in steady state if one was run before."""
     tracker = Tracker(training.model, training.optimizer, [training.batch.inputs, training.batch.targets])
     with tracker:
         training.step()
@@ -45,3 +39,16 @@ def model_measurements(training: Training) -> list[Measurement]:
         "num_blocks": training.model.num_blocks,
     }
     return [Measurement(metric=name, value=value, unit="1") for name, value in counts.items()]
+
+
+def memory_pass(training: Training) -> list[Measurement]:
+    """All that the memory pass finds about a case.
+
+    On CUDA the allocator's counters are read over a step without the tracker, which follows in a step of its own.
+    """
+    found = model_measurements(training)
+    for _ in range(WARM_UP_STEPS):
+        training.step()
+    if training.device.type == "cuda":
+        found += measure_peaks(training.step, training.device)
+    return found + traced_measurements(trace(training))

@@ -167,7 +167,7 @@ def _observed_resizes(resized: Callable[[torch.UntypedStorage], None]) -> Iterat
         resized(self)
         return result
 
-    torch.UntypedStorage.resize_ = resize_  # type: ignore[method-assign]
+    torch.UntypedStorage.resize_ = resize_  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from revbench.models.neurons import Neuron
 def over_frames(module: nn.Module, x: Tensor) -> Tensor:
     """Applies a module that knows no time to every frame of `[T, B, C, H, W]`."""
     frames: Tensor = module(x.flatten(0, 1))
-    return frames.unflatten(0, x.shape[:2])
+    return frames.view(*x.shape[:2], *frames.shape[1:])
 
 
 def convolution_and_norm(
@@ -63,7 +63,7 @@ class _AveragePool(torch.autograd.Function):
         return torch.ops.aten.avg_pool2d(x, *geometry)  # type: ignore[no-any-return]
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         # The operator reads the shape of its second argument, not the values: one element stands for all.
         shape_only = grad.new_empty(()).expand(ctx.shape)

@@ -91,7 +91,7 @@ class _MultiStep(torch.autograd.Function):
         return spikes
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor, None]:
         (potential,) = ctx.saved_tensors
         dynamics: Dynamics = ctx.dynamics

@@ -1,12 +1,13 @@
-"""What computes the two sweeps of the multi-step neuron: operators of torch, out of place only where a result is kept.
+"""What computes the two sweeps of the multi-step neuron: C on the CPU where it can be compiled, else operators of torch.
 
-The batch is walked in slices small enough for a slice of every buffer to stay in the processor's cache; on other
+With operators of torch, the batch is walked in slices small enough for a slice of every buffer to stay in the processor's cache; on other
 devices in one slice.
 """
 
 import torch
 from torch import Tensor
 
+from revbench.models.neurons import native
 from revbench.models.neurons.dynamics import Dynamics
 
 SLICE_ELEMENTS = 1 << 17
@@ -14,6 +15,8 @@ SLICE_ELEMENTS = 1 << 17
 
 def forward(dynamics: Dynamics, x: Tensor, keep_potential: bool) -> tuple[Tensor, Tensor]:
     """Spikes `[T, B, ...]` and, if kept, the potential before the reset `[T, B, ...]` (else an empty tensor)."""
+    if native.runs(dynamics, x):
+        return native.forward(dynamics, x, keep_potential)
     spikes = x.new_empty(x.shape)
     potential = x.new_empty(x.shape if keep_potential else (0,))
     for part in _slices(x):
@@ -23,6 +26,8 @@ def forward(dynamics: Dynamics, x: Tensor, keep_potential: bool) -> tuple[Tensor
 
 def backward(dynamics: Dynamics, grad_spikes: Tensor, potential: Tensor) -> Tensor:
     """The gradient of the input, `[T, B, ...]`."""
+    if native.runs(dynamics, potential):
+        return native.backward(dynamics, grad_spikes, potential)
     grad_x = torch.empty_like(potential)
     for part in _slices(potential):
         _backward_slice(dynamics, grad_spikes[:, part], potential[:, part], grad_x[:, part])

@@ -1,74 +1,125 @@
-/* The two sweeps of the multi-step neuron (see dynamics.py and fused.py), for one run of neurons at a time.
+/* The two sweeps of the multi-step neuron (see dynamics.py and fused.py).
 
-   Neurons are numbered through the batch, `inner` of them in each sample; `x` and `grad_spikes` may have any stride over
-   timesteps and samples, everything else is contiguous. A block of neurons lives through all its timesteps before the
-   next block, so that each number is read and written once and the membrane potential stays in the first-level cache.
+   A block of neurons goes through all its timesteps before the next block is begun: so each number is read and written
+   once, and the membrane potential stays in the nearest cache. Any number of threads may call a sweep with the same
+   `Sweep`; each takes blocks until none is left.
 
-   Compiled once per dtype, with -DBITS=32 or -DBITS=64. */
+   Compiled once for each dtype, with -DBITS=32 or -DBITS=64. */
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 #if BITS == 32
 typedef float real;
 typedef uint32_t word;
-enum { MANTISSA = 23, BIAS = 127, DEGREE = 7 };
+enum { MANTISSA = 23, BIAS = 127, LEAST_EXPONENT = -87, DEGREE = 7 };
 #else
 typedef double real;
 typedef uint64_t word;
-enum { MANTISSA = 52, BIAS = 1023, DEGREE = 13 };
+enum { MANTISSA = 52, BIAS = 1023, LEAST_EXPONENT = -708, DEGREE = 13 };
 #endif
 
 enum { BLOCK = 4096 };
 enum { SIGMOID, ARCTAN, TRIANGLE, RECTANGLE };
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
+/* Everything but `input` is contiguous; in `input` the neurons lie in rows of `inner` (a batch of samples, or one). */
 typedef struct {
-    int64_t timesteps, neurons, inner; /* `neurons` in all, `inner` in each sample */
-    int64_t stride_t, stride_b;        /* of the input of the sweep */
+    int64_t timesteps, neurons, inner, stride_t, stride_row;
     double leak, input_scale, bias, threshold, v_rest, v_reset, alpha;
     int32_t soft_reset, detach_reset, surrogate;
+    const real *input; /* x, or the gradient of the spikes */
+    real *potential;   /* forward: written unless null; backward: read */
+    real *output;      /* the spikes, or the gradient of x */
+    int64_t next;      /* the first block that no thread has taken */
 } Sweep;
 
-#ifdef __FP_FAST_FMA
-ALWAYS_INLINE real multiply_add(real a, real b, real c) {
-    return BITS == 32 ? (real)__builtin_fmaf((float)a, (float)b, (float)c) : (real)__builtin_fma(a, b, c);
-}
-#else
-ALWAYS_INLINE real multiply_add(real a, real b, real c) { return a * b + c; }
-#endif
+typedef struct {
+    int64_t size, first, place; /* its first neuron, and where that is in a timestep of the input */
+} Block;
 
-ALWAYS_INLINE real magnitude(real u) { return BITS == 32 ? (real)__builtin_fabsf((float)u) : (real)__builtin_fabs(u); }
+/* Inlined with constants for the options: only then do compilers vectorise the loops over neurons. */
+#define INLINED static inline __attribute__((always_inline))
+
+INLINED int take_block(Sweep *sweep, Block *block) {
+    const int64_t in_row = (sweep->inner + BLOCK - 1) / BLOCK;
+    const int64_t number = __atomic_fetch_add(&sweep->next, 1, __ATOMIC_RELAXED);
+    const int64_t row = number / in_row, skipped = number % in_row * BLOCK, left = sweep->inner - skipped;
+    block->size = left < BLOCK ? left : BLOCK;
+    block->first = row * sweep->inner + skipped;
+    block->place = row * sweep->stride_row + skipped;
+    return block->first < sweep->neurons;
+}
+
+INLINED void forward_block(const Sweep *sweep, const Block block, const int soft, const int keep) {
+    const real scale = (real)sweep->input_scale, threshold = (real)sweep->threshold, v_reset = (real)sweep->v_reset;
+    real v[BLOCK];
+    for (int64_t n = 0; n < block.size; n++)
+        v[n] = (real)sweep->v_rest;
+    for (int64_t t = 0; t < sweep->timesteps; t++) {
+        const real leak = t ? (real)sweep->leak : 1, bias = t ? (real)sweep->bias : 0;
+        const real *restrict x = sweep->input + t * sweep->stride_t + block.place;
+        real *restrict spikes = sweep->output + t * sweep->neurons + block.first;
+        real *restrict potential = keep ? sweep->potential + t * sweep->neurons + block.first : 0;
+        for (int64_t n = 0; n < block.size; n++) {
+            const real h = v[n] * leak + x[n] * scale + bias;
+            const real spike = h - threshold >= 0 ? 1 : 0;
+            spikes[n] = spike;
+            if (keep)
+                potential[n] = h;
+            v[n] = soft ? h - threshold * spike : h * (1 - spike) + v_reset * spike;
+        }
+    }
+}
+
+void forward(Sweep *sweep) {
+    const int soft = sweep->soft_reset, keep = sweep->potential != 0;
+    for (Block block; take_block(sweep, &block);)
+        if (soft)
+            keep ? forward_block(sweep, block, 1, 1) : forward_block(sweep, block, 1, 0);
+        else
+            keep ? forward_block(sweep, block, 0, 1) : forward_block(sweep, block, 0, 0);
+}
+
+INLINED real magnitude(real u) { return BITS == 32 ? (real)__builtin_fabsf((float)u) : (real)__builtin_fabs(u); }
+
+INLINED real multiply_add(real a, real b, real c) {
+#if defined __FMA__ || defined __ARM_FEATURE_FMA
+    return BITS == 32 ? (real)__builtin_fmaf((float)a, (float)b, (float)c) : (real)__builtin_fma(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
 
 static const real TAYLOR[] = {
-    1.0,          1.0,           1.0 / 2,        1.0 / 6,         1.0 / 24,         1.0 / 120,         1.0 / 720,
-    1.0 / 5040,   1.0 / 40320,   1.0 / 362880,   1.0 / 3628800,   1.0 / 39916800,   1.0 / 479001600,   1.0 / 6227020800,
+    1.0,        1.0,         1.0 / 2,      1.0 / 6,       1.0 / 24,       1.0 / 120,       1.0 / 720,
+    1.0 / 5040, 1.0 / 40320, 1.0 / 362880, 1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800,
 };
 
-/* exp(y) for y <= 0, as 2^k times the Taylor series on [-ln(2)/2, ln(2)/2]; the smallest normal numbers stay at that. */
-ALWAYS_INLINE real exp_of_negative(real y) {
-    const real lowest = BITS == 32 ? -87 : -708;
-    const real to_integer = (real)3 * ((word)1 << (MANTISSA - 1)); /* adding this rounds to an integer */
-    y = y > lowest ? y : lowest;
-    const real shifted = y * (real)1.44269504088896340736 + to_integer;
-    const real r = multiply_add(shifted - to_integer, (real)-0.69314718055994530942, y);
+/* exp(y), y <= 0, as 2^k exp(r) with the integer k and |r| <= ln(2)/2; never below the least normal number. */
+INLINED real exp_of_negative(real y) {
+    const real rounder = (real)3 * ((word)1 << (MANTISSA - 1)); /* no bits are left for a fraction */
+    y = y > LEAST_EXPONENT ? y : LEAST_EXPONENT;
+    const real shifted = y * (real)1.44269504088896340736 + rounder, k = shifted - rounder;
+    const real r = multiply_add(k, (real)-0.69314718055994530942, y);
     real series = TAYLOR[DEGREE];
 #pragma GCC unroll 16
     for (int term = DEGREE - 1; term >= 0; term--)
         series = multiply_add(series, r, TAYLOR[term]);
-    word power; /* the low bits of `shifted` are k; in the place of the exponent they make 2^k */
-    memcpy(&power, &shifted, sizeof power);
-    power = (power + BIAS) << MANTISSA;
-    real two_to_k;
-    memcpy(&two_to_k, &power, sizeof two_to_k);
-    return series * two_to_k;
+    word bits; /* the low ones are k: moved to the place of the exponent they make 2^k */
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + BIAS) << MANTISSA;
+    real power;
+    memcpy(&power, &bits, sizeof power);
+    return series * power;
 }
 
-ALWAYS_INLINE real derivative(int surrogate, real alpha, real u) {
+INLINED real derivative(const int surrogate, real alpha, real u) {
     switch (surrogate) {
     case SIGMOID: {
-        const real e = exp_of_negative(-alpha * magnitude(u)); /* g(1 - g) is even, and this way nothing overflows */
+        const real e = exp_of_negative(-alpha * magnitude(u)); /* g(1 - g) is even; this way nothing overflows */
         return alpha * e / ((1 + e) * (1 + e));
     }
     case ARCTAN: {
@@ -84,82 +135,60 @@ ALWAYS_INLINE real derivative(int surrogate, real alpha, real u) {
     }
 }
 
-ALWAYS_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-static void forward_block(const Sweep *sweep, int64_t size, const real *restrict x, real *restrict spikes,
-                          real *restrict potential) {
-    const real scale = (real)sweep->input_scale, threshold = (real)sweep->threshold, v_reset = (real)sweep->v_reset;
-    const int soft = sweep->soft_reset;
-    real v[BLOCK];
-    for (int64_t n = 0; n < size; n++)
-        v[n] = (real)sweep->v_rest;
-    for (int64_t t = 0; t < sweep->timesteps; t++) {
-        const real leak = t ? (real)sweep->leak : 1, bias = t ? (real)sweep->bias : 0;
-        for (int64_t n = 0; n < size; n++) {
-            const real h = v[n] * leak + x[n] * scale + bias;
-            const real spike = h - threshold >= 0 ? 1 : 0;
-            spikes[n] = spike;
-            if (potential)
-                potential[n] = h;
-            v[n] = soft ? h - threshold * spike : h * (1 - spike) + v_reset * spike;
-        }
-        x += sweep->stride_t;
-        spikes += sweep->neurons;
-        potential += potential ? sweep->neurons : 0;
-    }
-}
-
-/* All pointers are at the last timestep. */
-ALWAYS_INLINE void backward_block(const Sweep *sweep, int surrogate, int64_t size, const real *restrict grad_spikes,
-                                  const real *restrict potential, real *restrict grad_x) {
+INLINED void backward_block(const Sweep *sweep, const Block block, const int surrogate, const int soft,
+                            const int detach) {
     const real leak = (real)sweep->leak, scale = (real)sweep->input_scale, alpha = (real)sweep->alpha;
     const real threshold = (real)sweep->threshold, v_reset = (real)sweep->v_reset;
-    const int soft = sweep->soft_reset, detach = sweep->detach_reset;
     real grad_v[BLOCK] = {0};
-    for (int64_t t = sweep->timesteps; t > 0; t--) {
-        for (int64_t n = 0; n < size; n++) {
+    for (int64_t t = sweep->timesteps - 1; t >= 0; t--) {
+        const real *restrict grad_spikes = sweep->input + t * sweep->stride_t + block.place;
+        const real *restrict potential = sweep->potential + t * sweep->neurons + block.first;
+        real *restrict grad_x = sweep->output + t * sweep->neurons + block.first;
+        for (int64_t n = 0; n < block.size; n++) {
             const real h = potential[n], u = h - threshold, slope = derivative(surrogate, alpha, u);
             const real kept = soft || u < 0 ? 1 : 0;
-            const real moved = detach ? 0 : (soft ? -threshold : v_reset - h) * slope;
-            const real grad_h = grad_spikes[n] * slope + grad_v[n] * (kept + moved);
+            const real moved = (soft ? -threshold : v_reset - h) * slope;
+            const real grad_h = grad_spikes[n] * slope + grad_v[n] * (detach ? kept : kept + moved);
             grad_x[n] = grad_h * scale;
             grad_v[n] = grad_h * leak;
         }
-        grad_spikes -= sweep->stride_t;
-        potential -= sweep->neurons;
-        grad_x -= sweep->neurons;
     }
 }
 
-ALWAYS_INLINE void backward_run(const Sweep *sweep, int surrogate, const real *grad_spikes, const real *potential,
-                                real *grad_x, int64_t begin, int64_t end) {
-    const int64_t last = sweep->timesteps - 1;
-    for (int64_t at = begin, size; at < end; at += size) {
-        const int64_t sample = at / sweep->inner, place = at % sweep->inner;
-        size = least(BLOCK, least(end - at, sweep->inner - place));
-        backward_block(sweep, surrogate, size, grad_spikes + last * sweep->stride_t + sample * sweep->stride_b + place,
-                       potential + last * sweep->neurons + at, grad_x + last * sweep->neurons + at);
-    }
+INLINED void backward_block_of(const int surrogate, const Sweep *sweep, const Block block) {
+    const int detach = sweep->detach_reset;
+    if (sweep->soft_reset)
+        detach ? backward_block(sweep, block, surrogate, 1, 1) : backward_block(sweep, block, surrogate, 1, 0);
+    else
+        detach ? backward_block(sweep, block, surrogate, 0, 1) : backward_block(sweep, block, surrogate, 0, 0);
 }
 
-void forward(const Sweep *sweep, const real *x, real *spikes, real *potential, int64_t begin, int64_t end) {
-    for (int64_t at = begin, size; at < end; at += size) {
-        const int64_t sample = at / sweep->inner, place = at % sweep->inner;
-        size = least(BLOCK, least(end - at, sweep->inner - place));
-        forward_block(sweep, size, x + sample * sweep->stride_b + place, spikes + at, potential ? potential + at : 0);
-    }
+void backward(Sweep *sweep) {
+    for (Block block; take_block(sweep, &block);)
+        switch (sweep->surrogate) {
+        case SIGMOID:
+            backward_block_of(SIGMOID, sweep, block);
+            break;
+        case ARCTAN:
+            backward_block_of(ARCTAN, sweep, block);
+            break;
+        case TRIANGLE:
+            backward_block_of(TRIANGLE, sweep, block);
+            break;
+        case RECTANGLE:
+            backward_block_of(RECTANGLE, sweep, block);
+            break;
+        }
 }
 
-void backward(const Sweep *sweep, const real *grad_spikes, const real *potential, real *grad_x, int64_t begin,
-              int64_t end) {
-    switch (sweep->surrogate) {
-    case SIGMOID:
-        return backward_run(sweep, SIGMOID, grad_spikes, potential, grad_x, begin, end);
-    case ARCTAN:
-        return backward_run(sweep, ARCTAN, grad_spikes, potential, grad_x, begin, end);
-    case TRIANGLE:
-        return backward_run(sweep, TRIANGLE, grad_spikes, potential, grad_x, begin, end);
-    case RECTANGLE:
-        return backward_run(sweep, RECTANGLE, grad_spikes, potential, grad_x, begin, end);
-    }
+/* Advises huge pages for a fresh array of 4 MiB or more, as numpy does: the faults of the pages that receive the
+   results cost more than the arithmetic. */
+void expect_huge_pages(char *start, int64_t bytes) {
+#ifdef MADV_HUGEPAGE
+    const int64_t page = 4096, skipped = page - (int64_t)((uintptr_t)start % page);
+    if (bytes >= 4 << 20)
+        madvise(start + skipped, (size_t)(bytes - skipped), MADV_HUGEPAGE);
+#else
+    (void)start, (void)bytes;
+#endif
 }

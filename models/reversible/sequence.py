@@ -119,7 +119,7 @@ class _Recompute(torch.autograd.Function):
         return tuple(streams)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         if ctx.backward_was_run:
             raise RuntimeError(
@@ -194,12 +194,13 @@ class _Walk:
     def _add_stream_grad(self, grads: list[Tensor | None], stream: int, grad: Tensor | None) -> None:
         if grad is None:
             return
-        if grads[stream] is None:
+        known = grads[stream]
+        if known is None:
             grads[stream] = grad
         elif stream in self.owned_grads:
-            grads[stream].add_(grad)  # type: ignore[union-attr]
+            known.add_(grad)
         else:
-            grads[stream] = grads[stream] + grad
+            grads[stream] = known + grad
             self.owned_grads.add(stream)
 
     def _add_parameter_grad(self, parameter: nn.Parameter, grad: Tensor | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -60,12 +61,25 @@ def test_what_was_appended_can_be_read(tmp_path: Path) -> None:
     assert records[0].at == records[2].at < records[3].at
 
 
+def test_a_meter_that_does_not_tell_is_a_row(tmp_path: Path) -> None:
+    """A measurement without a value says why, has the status `unsupported`, and does not make its pass a failure."""
+    silent = Measurement(metric="energy_j", value=None, unit="J", counter="nvml", detail="the GPU does not tell")
+    with RunStore.open(tmp_path) as store:
+        store.append(FIRST, "energy", [silent, measured(1)])
+    records = read_records(store.records_path)
+    assert [(row.value, row.status, row.detail) for row in records] == [
+        (None, "unsupported", "the GPU does not tell"),
+        (1, "ok", ""),
+        (None, "ok", ""),
+    ]
+    assert failed(records) == set()
+
+
 def test_a_line_has_the_fields_of_the_format(path: Path) -> None:
     """A line is a JSON object with the schema, the case as an object, its id, and the pass as `pass`."""
     line = json.loads(path.read_bytes().splitlines()[0])
-    assert list(line) == [
-        *("schema", "case_id", "case", "pass", "metric", "value", "unit", "counter", "status", "detail", "at")
-    ]
+    names = "schema case_id case pass metric value unit counter status detail at"
+    assert list(line) == names.split()
     assert line["schema"] == 1
     assert line["case"] == FIRST.as_dict()
     assert line["case_id"] == FIRST.id
@@ -111,8 +125,7 @@ def test_a_torn_last_line_costs_its_batch_only(path: Path) -> None:
     """Cut at every byte of the last batch, the file reads as the first one, and a further batch is not glued to it."""
     whole = path.read_bytes()
     first_batch = len(b"".join(whole.splitlines(keepends=True)[:3]))
-    only_first = values(read_records(path))
-    only_first = {key: value for key, value in only_first.items() if key[0] == FIRST.depth}
+    only_first = {key: value for key, value in values(read_records(path)).items() if key[0] == FIRST.depth}
     for length in range(first_batch, len(whole)):
         path.write_bytes(whole[:length])
         assert values(read_records(path)) == only_first
@@ -135,21 +148,21 @@ def test_a_tail_of_zeros_is_torn_as_well(path: Path) -> None:
 
 
 def test_the_last_complete_batch_wins(path: Path) -> None:
-    """A pass measured again replaces the earlier one whole, and one cut off replaces nothing."""
+    """A pass measured again replaces the earlier one whole, in its own place, and one cut off replaces nothing."""
     with RunStore.open(path.parent) as store:
         store.append(FIRST, "memory", [measured(11)])
         store.append(FIRST, "time", [measured(12)])
         store.append(SECOND, "memory", [measured(99)])
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
-    assert values(read_records(path)) == {
-        (4, "memory", "peak_bytes"): 20,
-        (4, "memory", "mean_bytes"): 7,
-        (4, "memory", STATUS_METRIC): None,
-        (2, "memory", "peak_bytes"): 11,
-        (2, "memory", STATUS_METRIC): None,
-        (2, "time", "peak_bytes"): 12,
-        (2, "time", STATUS_METRIC): None,
-    }
+    assert [(row.case.depth, row.pass_name, row.metric, row.value) for row in read_records(path)] == [
+        (4, "memory", "peak_bytes", 20),
+        (4, "memory", "mean_bytes", 7),
+        (4, "memory", STATUS_METRIC, None),
+        (2, "memory", "peak_bytes", 11),
+        (2, "memory", STATUS_METRIC, None),
+        (2, "time", "peak_bytes", 12),
+        (2, "time", STATUS_METRIC, None),
+    ]
 
 
 def changed(**fields: object) -> Callable[[bytes], bytes]:
@@ -226,14 +239,18 @@ def test_a_failed_append_leaves_the_file_as_it_was(path: Path, monkeypatch: pyte
         half(descriptor, data)
         raise KeyboardInterrupt
 
-    with RunStore.open(path.parent) as store:
-        with monkeypatch.context() as patch, pytest.raises((OutputError, KeyboardInterrupt)) as raised:
-            if fault == "not flushed":
-                patch.setattr(os, "fsync", unflushed)
-            else:
-                patch.setattr(os, "write", {"full": full, "half written": half, "interrupted": interrupted}[fault])
+    faults: dict[str, tuple[str, Callable[..., object]]] = {
+        "full": ("write", full),
+        "half written": ("write", half),
+        "not flushed": ("fsync", unflushed),
+        "interrupted": ("write", interrupted),
+    }
+    with RunStore.open(path.parent) as store, monkeypatch.context() as patch:
+        patch.setattr(os, *faults[fault])
+        with pytest.raises((OutputError, KeyboardInterrupt)) as raised:
             store.append(THIRD, "memory", [measured(1)])
         assert path.read_bytes() == before
+        patch.undo()
         store.append(THIRD, "memory", [measured(1)])
     assert len(read_records(path)) == 8
     if fault in {"full", "half written"}:
@@ -244,13 +261,12 @@ def test_a_failed_append_leaves_the_file_as_it_was(path: Path, monkeypatch: pyte
 
 def test_one_write_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch reaches the file in a single write, and is flushed to the disk."""
-    calls: list[str] = []
-    write, fsync = os.write, os.fsync
+    calls = Mock(write=Mock(wraps=os.write), fsync=Mock(wraps=os.fsync))
     with RunStore.open(tmp_path) as store:
-        monkeypatch.setattr(os, "write", lambda *arguments: (calls.append("write"), write(*arguments))[1])
-        monkeypatch.setattr(os, "fsync", lambda *arguments: (calls.append("fsync"), fsync(*arguments))[1])
+        monkeypatch.setattr(os, "write", calls.write)
+        monkeypatch.setattr(os, "fsync", calls.fsync)
         store.append(FIRST, "memory", [measured(number, f"m{number}") for number in range(100)])
-    assert calls == ["write", "fsync"]
+    assert [name for name, *_ in calls.mock_calls] == ["write", "fsync"]
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO])

@@ -1,0 +1,47 @@
+# The two commands for a newcomer are `make demo` and `make test`; both set everything up in .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := -p revbench.bench -p revbench.models -p revbench.reports
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help demo test check benchmark clean
+
+help:
+	@echo "make demo       set up .venv and run: revbench run --suite depth-scaling (a few minutes, no GPU needed)"
+	@echo "make test       set up .venv and run the whole test suite"
+	@echo "make check      linter, formatter's check and type checker"
+	@echo "make benchmark  print the figures that the project promises, measured here"
+
+demo: $(VENV)/installed
+	$(BIN)/revbench run --suite depth-scaling
+
+test: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(PACKAGES)
+
+benchmark: $(VENV)/installed
+	$(BIN)/revbench run --suite recomputation --device cpu --fresh
+	$(BIN)/revbench run --suite cifar --predict --fresh
+	$(BIN)/python -m revbench.bench.benchmarks.neuron
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'revbench needs Python 3.11 or newer: make PYTHON=python3.x')"
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing torch and the rest into $(VENV); this takes a few minutes the first time"
+	$(PIP) --editable .
+	touch $@
+
+# The type checker finds the package through a folder that holds a link to the root.
+$(VENV)/installed-dev: $(VENV)/installed
+	$(PIP) --editable '.[dev]'
+	mkdir -p $(VENV)/typing
+	ln -sfn "$(CURDIR)" $(VENV)/typing/revbench
+	touch $@

@@ -1,0 +1,40 @@
+"""The registry of models and rules, as suites ask for it."""
+
+from revbench.bench.errors import ConfigError
+from revbench.models import registry
+from revbench.models.registry import ModelEntry
+from revbench.models.rules import RULES
+
+
+class Catalog:
+    """What suites must know about models and rules; see `suites.ModelCatalog`.
+
+    Raises:
+        ConfigError: a plugin cannot be loaded.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self.entries: dict[str, ModelEntry] = registry.entries()
+        except registry.PluginError as error:
+            raise ConfigError(str(error)) from error
+
+    def names(self) -> list[str]:
+        """All models and families."""
+        return list(self.entries)
+
+    def rules(self) -> list[str]:
+        """All rules."""
+        return list(RULES)
+
+    def takes_depth(self, name: str) -> bool:
+        """Whether depth and width are chosen by the case."""
+        return self.entries[name].family
+
+    def is_reversible(self, name: str) -> bool:
+        """Whether it can recompute its activations."""
+        return self.entries[name].reversible
+
+    def counterparts(self) -> dict[str, str]:
+        """The model that each is compared with, where there is one."""
+        return {name: entry.counterpart for name, entry in self.entries.items() if entry.counterpart}

@@ -1,0 +1,143 @@
+"""The command line. What it prints goes to the terminal; what it measures goes to the run folder."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import revbench
+from revbench.bench.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, RevbenchError, nearest
+
+app = typer.Typer(
+    name="revbench",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Measures what training a spiking neural network costs in memory, time and energy, "
+        "and how that cost grows with depth and timesteps.\n\n"
+        "Begin with `revbench run --suite depth-scaling`; `revbench list` shows what can be measured."
+    ),
+    epilog="Exit codes: 0 fine, 2 wrong usage or folder, 3 some cases failed (their rows say why), 130 interrupted.",
+)
+
+FORMATS = ("png", "svg", "pdf")
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Entry point: errors that a user can mend become one sentence and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except RevbenchError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; the same command goes on from here")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        typer.echo(f"revbench {revbench.__version__}")
+        raise typer.Exit(EXIT_OK)
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Option("--suite", "-s", help="Name of a suite of bench.toml; see `revbench list`.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE[,VALUE]", help="Replace an axis: `--set depth=1,2,4`. Repeatable."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="TEXT|KEY=VALUE", help="Measure only matching cases. Repeatable: all must hold."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Measure only the first so many cases.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto is CUDA where there is one.")] = "auto",
+    predict: Annotated[
+        bool,
+        typer.Option("--predict", help="Trace fake tensors instead: exact bytes, no arithmetic, no GPU, paper sizes."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the cases with the bytes that each will need, and stop.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; by default runs/SUITE (or runs/SUITE-predicted).")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Set earlier records of the folder aside and measure everything again.")
+    ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Measure again what failed before.")] = False,
+    formats: Annotated[str, typer.Option("--format", help="Formats of the figures: png, svg, pdf.")] = "png,svg",
+    config: Annotated[
+        Path | None, typer.Option(help="Suite file; by default ./bench.toml, else the one that comes with revbench.")
+    ] = None,
+) -> None:
+    """Measure a suite: one fresh process a case, records as they come, then CSV, figures and a table.
+
+    Interrupted at any moment, the same command goes on where it was.
+
+    Examples: `revbench run --suite depth-scaling`, `revbench run -s cifar --predict`,
+    `revbench run -s depth-scaling --set depth=1,2,4 --set batch_size=8 --device cpu`.
+    """
+    from revbench.bench import command_run  # noqa: PLC0415 - imports torch
+
+    failed = command_run.run(
+        command_run.Request(
+            suite=suite,
+            overrides=tuple(overrides or ()),
+            only=tuple(only or ()),
+            limit=limit,
+            device=device,
+            predict=predict,
+            dry_run=dry_run,
+            out=out,
+            fresh=fresh,
+            retry=retry,
+            formats=_parse_formats(formats),
+            config=config,
+        ),
+        Console(),
+    )
+    raise typer.Exit(EXIT_CASE_FAILED if failed else EXIT_OK)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/depth-scaling.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; by default into the run folder.")] = None,
+    formats: Annotated[str, typer.Option("--format", help="Formats of the figures: png, svg, pdf.")] = "png,svg",
+) -> None:
+    """Draw tables and figures again from the records of a run, on any machine."""
+    from revbench.bench import command_run  # noqa: PLC0415
+
+    command_run.report(folder, out or folder, _parse_formats(formats), Console())
+
+
+@app.command("list")
+def list_all(
+    config: Annotated[Path | None, typer.Option(help="Suite file; as for `revbench run`.")] = None,
+) -> None:
+    """Show the suites, the models and the rules that there are, plugins included."""
+    from revbench.bench import command_list  # noqa: PLC0415
+
+    command_list.list_all(config, Console())
+
+
+def _parse_formats(text: str) -> tuple[str, ...]:
+    formats = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(f"there is no figure format {name!r}; {nearest(name, list(FORMATS))}")
+    return formats
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")

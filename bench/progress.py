@@ -1,0 +1,72 @@
+"""The progress of a run on the terminal: one bar, the current case, and a line for each finding."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from revbench.bench.cases import CASE_FIELDS, Case
+from revbench.bench.runner import Job, Outcome
+
+
+class RunProgress:
+    """One progress bar for a run.
+
+    Args:
+        cases: all cases of the run.
+        total: passes over cases in all.
+        done: how many of them were measured before.
+        console: where it is shown.
+    """
+
+    def __init__(self, cases: Sequence[Case], total: int, done: int, console: Console) -> None:
+        # What all cases have in common stands in the table; here it would only make lines wrap.
+        self._names = [name for name in CASE_FIELDS if len({getattr(case, name) for case in cases}) > 1]
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=total, completed=done)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def starting(self, job: Job) -> None:
+        """Shows the current case."""
+        case, pass_name = job
+        self._progress.update(self._task, description=f"{pass_name}: {case.label(self._names)}")
+
+    def finished(self, outcome: Outcome) -> None:
+        """Prints what was found and moves the bar."""
+        label = outcome.case.label(self._names)
+        self._progress.console.print(
+            f"{outcome.pass_name:<7} {label:<22} {finding(outcome)}", highlight=False, soft_wrap=True
+        )
+        self._progress.advance(self._task)
+
+
+def finding(outcome: Outcome) -> str:
+    """One line of rich markup: what a pass over a case found, or how it failed."""
+    values = {(m.metric, m.counter): m.value for m in outcome.measurements}
+    if outcome.status != "ok":
+        return f"[bold red]{outcome.status}[/] {escape(outcome.detail)}".rstrip()
+    if outcome.pass_name == "memory":
+        peak = values["peak_bytes", "traced"] or 0
+        activations = (values["activation_peak_bytes", "traced"] or 0) / outcome.case.batch_size
+        found = f"peak {peak / 2**20:,.1f} MiB, activations {activations / 2**20:,.2f} MiB per image"
+        if allocated := values.get(("peak_bytes", "cuda_allocated")):
+            found += f", CUDA allocated {allocated / 2**20:,.1f} MiB"
+        return found
+    step_s, images_per_s = values["step_s", None] or 0, values["images_per_s", None] or 0
+    return f"step {step_s * 1e3:,.1f} ms, {images_per_s:,.1f} images/s"

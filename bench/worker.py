@@ -1,0 +1,83 @@
+"""What runs in the process of one case: it prepares the training step and answers the runner's requests.
+
+Messages to the runner are tuples: `("ready",)` once a timed case is warm, `("step_s", seconds)`,
+`("found", measurements)`, `("failed", status, detail)`. The runner of a time pass sends `step` for each step.
+"""
+
+import gc
+import os
+import signal
+import threading
+import traceback
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+
+import torch
+import torch._subclasses.fake_tensor
+
+from revbench.bench.cases import Case
+from revbench.bench.memory.measure import memory_pass
+from revbench.bench.records import PassName, Status
+from revbench.bench.timing import WARM_UP_STEPS, timed_step
+from revbench.bench.training import prepare, world
+
+STEP = "step"
+
+
+def work(connection: Connection, case: Case, pass_name: PassName) -> None:
+    """Runs one pass over one case and reports over the connection; never raises."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with_parent()
+    try:
+        if pass_name == "memory":
+            with world(case):
+                connection.send(("found", memory_pass(prepare(case))))
+        elif pass_name == "time":
+            _answer_steps(connection, case)
+        else:
+            connection.send(("failed", "unsupported", f"there is no {pass_name} pass yet"))
+    except (BrokenPipeError, EOFError):
+        return
+    except BaseException as error:  # noqa: BLE001 - whatever went wrong becomes the case's row
+        status, detail = describe_failure(error)
+        connection.send(("failed", status, detail))
+
+
+def _answer_steps(connection: Connection, case: Case) -> None:
+    training = prepare(case)
+    for _ in range(WARM_UP_STEPS):
+        training.step()
+    gc.collect()
+    gc.disable()
+    connection.send(("ready",))
+    while connection.recv() == STEP:
+        connection.send(("step_s", timed_step(training)))
+
+
+def describe_failure(error: BaseException) -> tuple[Status, str]:
+    """Status and one line for an exception of a training step."""
+    text = " ".join(str(error).split())
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+        return "oom", _shortened(text) or "out of memory"
+    if isinstance(error, NotImplementedError):
+        return "unsupported", _shortened(text) or "not implemented"
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" ({os.path.basename(place[0].filename)}:{place[0].lineno})" if place else ""  # noqa: PTH119
+    return "error", f"{type(error).__name__}: {_shortened(text)}{where}"
+
+
+def _shortened(text: str, limit: int = 300) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the runner is gone, even in the middle of a long step."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

@@ -1,0 +1,102 @@
+from revbench.bench.analysis.case_rows import case_rows, depths_of, grouped, varying_fields
+from revbench.bench.cases import Case
+from revbench.bench.records import Counter, PassName, Record, Status
+
+CASE = Case(model="msresnet", depth=1, batch_size=4)
+DEEPER = Case(model="msresnet", depth=2, batch_size=4)
+
+
+def record(
+    metric: str,
+    value: float | None,
+    *,
+    case: Case = CASE,
+    pass_name: PassName = "memory",
+    counter: Counter | None = None,
+    status: Status = "ok",
+    detail: str = "",
+) -> Record:
+    """A record of which the test names what matters."""
+    return Record(
+        case=case,
+        pass_name=pass_name,
+        metric=metric,
+        value=value,
+        unit="",
+        counter=counter,
+        status=status,
+        detail=detail,
+        at="",
+    )
+
+
+def test_each_counter_has_its_own_column() -> None:
+    """The peaks that different counters saw of one step do not overwrite each other."""
+    counters: tuple[Counter, ...] = ("traced", "cuda_requested", "cuda_allocated", "cuda_reserved")
+    records = [record("peak_bytes", 10 + index, counter=counter) for index, counter in enumerate(counters)]
+    (row,) = case_rows([*records, record("process_bytes", 20, counter="nvml"), record("status", None)])
+    found = (row.peak_bytes, row.cuda_requested_bytes, row.cuda_allocated_bytes, row.cuda_reserved_bytes)
+    assert found == (10, 11, 12, 13)
+    assert row.process_bytes == 20
+
+
+def test_bytes_are_shared_among_the_images() -> None:
+    """What is per image is the bytes of the step divided by the batch size."""
+    records = [record("activation_peak_bytes", 10, counter="traced"), record("status", None)]
+    (row,) = case_rows(records)
+    assert row.activation_peak_bytes_per_image == 2.5
+    assert row.peak_bytes_per_image is None
+
+
+def test_the_passes_of_a_case_share_a_row_in_order_of_appearance() -> None:
+    """A case has one row however its passes are mixed, and the first case comes first."""
+    records = [
+        record("status", None),
+        record("status", None, case=DEEPER),
+        record("step_s", 0.5, pass_name="time"),
+        record("status", None, pass_name="time"),
+    ]
+    rows = case_rows(records)
+    assert [row.case for row in rows] == [CASE, DEEPER]
+    assert rows[0].step_s == 0.5
+    assert rows[1].step_s is None
+
+
+def test_status_is_that_of_the_worst_pass() -> None:
+    """An error outweighs an exhausted memory, whichever pass comes first, and brings its detail."""
+    records = [
+        record("status", None, status="oom", detail="too little"),
+        record("status", None, pass_name="time", status="error", detail="a bug"),
+    ]
+    (row,) = case_rows(records)
+    assert (row.status, row.detail) == ("time: error", "a bug")
+    assert row.pass_status("memory") == "oom"
+
+
+def test_one_failed_pass_does_not_hide_the_other() -> None:
+    """A case of which the memory was measured and the time was not has a number and a failure."""
+    records = [
+        record("peak_bytes", 10, counter="traced"),
+        record("status", None),
+        record("status", None, pass_name="time", status="timeout"),
+    ]
+    (row,) = case_rows(records)
+    assert (row.peak_bytes, row.status) == (10, "time: timeout")
+    assert not row.failed("memory")
+    assert row.failed("time")
+
+
+def test_a_pass_that_was_not_run_is_neither_ok_nor_failed() -> None:
+    """A pass without records is said not to be measured."""
+    (row,) = case_rows([record("status", None)])
+    assert row.status == "ok"
+    assert row.pass_status("time") == "not measured"
+    assert not row.failed("time")
+
+
+def test_what_varies_and_how_it_groups() -> None:
+    """Two depths of one model vary in depth alone and are one group, ascending."""
+    rows = case_rows([record("status", None, case=DEEPER), record("status", None)])
+    assert varying_fields(rows) == ("depth",)
+    assert depths_of(rows) == [1, 2]
+    assert [[row.case for row in group] for group in grouped(rows, "depth")] == [[CASE, DEEPER]]

@@ -1,0 +1,85 @@
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from revbench.bench.analysis.case_rows import case_rows
+from revbench.bench.errors import OutputError
+from revbench.bench.records import Record
+from revbench.reports.report import figures, print_report, write_report
+
+
+def test_all_files_are_written(depth_records: list[Record], tmp_path: Path) -> None:
+    """Records, cases and the figure in each format, named after the suite, in a folder that did not exist."""
+    folder = tmp_path / "run" / "report"
+    written = write_report(depth_records, "depth-scaling", "Memory against depth", folder, ("png", "svg", "pdf"))
+    names = ["records.csv", "depth-scaling.csv", "depth-scaling.png", "depth-scaling.svg", "depth-scaling.pdf"]
+    assert [path.name for path in written] == names
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+    assert all(path.stat().st_size for path in written)
+
+
+def test_a_report_drawn_again_says_the_same(depth_records: list[Record], tmp_path: Path) -> None:
+    """The files depend on the records alone."""
+    first, second = (write_report(depth_records, "suite", "Title", tmp_path / name) for name in ("a", "b"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_models_of_a_fixed_size_are_bars(models_records: list[Record]) -> None:
+    """Without a depth to draw against there is one panel of bars."""
+    drawn = figures(case_rows(models_records), "cifar", "Models")
+    assert list(drawn) == ["cifar"]
+    assert len(drawn["cifar"].axes) == 1
+
+
+def test_no_row_is_without_a_figure(depth_records: list[Record], models_records: list[Record]) -> None:
+    """Families and models of a fixed size in one suite have a figure each; a single depth is no line."""
+    assert list(figures(case_rows([*depth_records, *models_records]), "all", "All")) == ["all", "all-models"]
+    rows = [row for row in case_rows(depth_records) if row.case.depth == 1]
+    assert len(figures(rows, "one", "One depth")["one"].axes) == 1
+
+
+def test_without_a_memory_pass_there_is_no_figure(depth_records: list[Record], tmp_path: Path) -> None:
+    """A run that only took times is written as CSV."""
+    timed = [record for record in depth_records if record.pass_name == "time"]
+    assert [path.name for path in write_report(timed, "suite", "Title", tmp_path)] == ["records.csv", "suite.csv"]
+
+
+def test_no_records_are_a_report_too(tmp_path: Path) -> None:
+    """Without records the tables have headers alone."""
+    records_csv, cases_csv = write_report([], "suite", "Title", tmp_path)
+    assert [len(path.read_text(encoding="utf-8").splitlines()) for path in (records_csv, cases_csv)] == [1, 1]
+
+
+def test_a_folder_that_cannot_be_written(depth_records: list[Record], tmp_path: Path) -> None:
+    """A file in the way is the user's to mend, and is named."""
+    (tmp_path / "report").write_text("", encoding="utf-8")
+    with pytest.raises(OutputError, match="report"):
+        write_report(depth_records, "suite", "Title", tmp_path / "report")
+
+
+def printed(records: list[Record]) -> str:
+    """What the terminal shows."""
+    console = Console(width=100, record=True, file=StringIO())
+    print_report(console, records, "Memory against depth")
+    return console.export_text()
+
+
+def test_print_report(depth_records: list[Record]) -> None:
+    """The table, why cases failed, and how memory grows with depth."""
+    text = printed(depth_records)
+    assert text.startswith("Memory against depth")
+    assert "msresnet depth=8 T=4 batch=2: memory: oom, 60 MiB were asked for, 12 MiB were free\n" in text
+    assert "revsresnet depth=8 T=4 batch=2: time: timeout, stopped after 60 s\n" in text
+    assert "revsresnet (T=4, batch 2): activation peak flat in depth: 27,262,976 B" in text
+
+
+def test_print_report_along_timesteps(models_records: list[Record]) -> None:
+    """Without several depths, growth is that along T."""
+    assert "grows by 8,388,608 B per timestep" in printed(models_records)
+
+
+def test_print_report_of_nothing() -> None:
+    """Without records there is a table without rows."""
+    assert "no cases" in printed([])
