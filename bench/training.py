@@ -40,9 +40,9 @@ class Training:
 def world(case: Case) -> AbstractContextManager[object]:
     """The context in which a case is prepared and run: fake tensors for the device `fake`, else nothing."""
     if case.device == "fake":
-        from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: PLC0415 - slow to import, seldom needed
+        from revbench.bench.memory.fake import fake_world  # noqa: PLC0415 - slow to import, seldom needed
 
-        return FakeTensorMode()
+        return fake_world()
     return nullcontext()
 
 

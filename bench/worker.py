@@ -13,8 +13,8 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 
 import torch
-import torch._subclasses.fake_tensor
 
+import revbench.bench.memory.fake  # noqa: F401 - imported before the fork, so that no child has to
 from revbench.bench.cases import Case
 from revbench.bench.memory.measure import memory_pass
 from revbench.bench.records import PassName, Status

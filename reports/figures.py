@@ -76,7 +76,7 @@ def depth_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
         _draw_panel(lower, lines, STEP_PEAK, "whole step peak\n(MiB per image)")
         depths = depths_of(rows)
         lower.set_xticks(depths)
-        lower.set_xlim(0, 1.04 * depths[-1])
+        lower.set_xlim(0, 1.01 * depths[-1])
         lower.set_xlabel("depth (blocks per stage)")
         figure.align_ylabels([upper, lower])
         if has_legend:
@@ -144,7 +144,7 @@ def _draw_panel(axes: Axes, lines: Sequence[_Line], metric: str, label: str) -> 
         # A line without points has a box at the origin of the figure, which would ruin the layout.
         axes.plot(depths, values, label=line.name, clip_on=False, in_layout=False, zorder=3, **look)
     highest = max((value for line in lines for _, value in line.points(metric)), default=1)
-    axes.set_ylim(0, 1.18 * highest)
+    axes.set_ylim(0, (1.18 if any(line.failures() for line in lines) else 1.08) * highest)
     axes.set_ylabel(label)
     _draw_failures(axes, lines)
 
@@ -182,7 +182,7 @@ def _name_lines(figure: Figure, axes: Axes, lines: Sequence[_Line]) -> None:
     figure.draw_without_rendering()
     heights = [float(axes.transData.transform(end)[1]) * POINTS_PER_INCH / figure.dpi for _, end in ends]
     for (line, end), height, moved in zip(ends, heights, spread(heights, 2.5 * LABEL_SIZE), strict=True):
-        _write(axes, f"{line.name}\n{line.layers()}".strip(), end, (5, moved - height), line.colour)
+        _write(axes, f"{line.name}\n{line.layers()}".strip(), end, (6, moved - height), line.colour)
 
 
 def _draw_bars(

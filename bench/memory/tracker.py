@@ -69,10 +69,11 @@ class Tracker(TorchDispatchMode):
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        """Ends recording."""
+        """Ends recording: deaths after this are not noted."""
         super().__exit__(*exception)
         self._exits.close()
         self._declare_optimizer_state()
+        self._references.clear()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -120,7 +121,8 @@ class Tracker(TorchDispatchMode):
         self._changes.append((index, num_bytes))
 
         def died(_: Any) -> None:
-            del self._index[key], self._references[index]
+            del self._index[key]
+            self._references.pop(index, None)
             self._born_in_forward.discard(index)
             self._changes.append((index, -self._bytes[index]))
 
