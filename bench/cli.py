@@ -57,7 +57,9 @@ def run(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="TEXT|KEY=VALUE", help="Measure only matching cases. Repeatable: all must hold."),
+        typer.Option(
+            "--only", metavar="TEXT|KEY=VALUE", help="Measure only matching cases. Repeatable: all must hold."
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="Measure only the first so many cases.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda; auto is CUDA where there is one.")] = "auto",

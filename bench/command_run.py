@@ -7,12 +7,13 @@ from pathlib import Path
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from revbench.bench import device as devices
 from revbench.bench import environment as environments
 from revbench.bench.cases import Case
 from revbench.bench.catalog import Catalog
-from revbench.bench.config import Suite, find_config, load_config
+from revbench.bench.config import find_config, load_config
 from revbench.bench.errors import OutputError
 from revbench.bench.memory.predict import predict_peak
 from revbench.bench.progress import RunProgress
@@ -26,8 +27,8 @@ from revbench.bench.run import (
     read_suite_note,
     write_suite_note,
 )
-from revbench.bench.runner import run_jobs
-from revbench.bench.store import RECORDS_NAME, RunStore, failed, read_records
+from revbench.bench.runner import Job, run_jobs
+from revbench.bench.store import ENVIRONMENT_NAME, RECORDS_NAME, RunStore, failed, read_records
 from revbench.bench.suites import expand, parse_overrides, select
 
 
@@ -60,14 +61,23 @@ def run(request: Request, console: Console) -> bool:
     device = "fake" if request.predict else devices.resolve(request.device)
     if request.predict:
         suite = suite.for_prediction()
-    cases = select(expand(suite, device, Catalog()), request.only, request.limit)
+    catalog = Catalog()
+    cases = select(expand(suite, device, catalog), request.only, request.limit)
     passes: tuple[PassName, ...] = ("memory",) if request.predict else suite.passes
     if request.dry_run:
         _print_plan(cases, passes, console)
         return False
     folder = request.out or Path("runs") / (f"{suite.name}-predicted" if request.predict else suite.name)
-    records = _measure(suite, cases, passes, folder, request, console)
-    _report(records, SuiteNote(name=suite.name, title=suite.title, claim=suite.claim), folder, request.formats, console)
+    note = SuiteNote(
+        name=suite.name,
+        title=suite.title,
+        claim=suite.claim,
+        mirrors=suite.mirrors,
+        counterparts={name: twin for name, twin in catalog.counterparts().items() if name in suite.models},
+    )
+    _open_with_summary(note, cases, passes, folder, console)
+    records = _measure(note, jobs_of(cases, passes), folder, request, suite.timeout_s, console)
+    _report(records, note, folder, request.formats, console)
     return bool(failed(records))
 
 
@@ -83,45 +93,56 @@ def report(folder: Path, out: Path, formats: Sequence[str], console: Console) ->
     _report(records, read_suite_note(folder), out, formats, console)
 
 
+def _open_with_summary(
+    note: SuiteNote, cases: Sequence[Case], passes: Sequence[PassName], folder: Path, console: Console
+) -> None:
+    """Says what is about to be measured, and where the results will be."""
+    device = "fake tensors (predicted, no arithmetic)" if cases[0].device == "fake" else cases[0].device
+    rows = {
+        "suite": f"{note.name}: {note.title}",
+        "claim": note.claim,
+        "mirrors": note.mirrors,
+        "measures": f"{len(cases)} cases on {device}; passes: {', '.join(passes)}",
+        "records": str(folder / RECORDS_NAME),
+        "table": str(folder / f"{note.name}.csv"),
+        "figures": str(folder / f"{note.name}.png"),
+    }
+    table = Table.grid(padding=(0, 2))
+    for label, text in rows.items():
+        if text:
+            table.add_row(Text(label, style="bold"), Text(text))
+    console.print(table)
+    console.print()
+
+
 def _measure(
-    suite: Suite,
-    cases: Sequence[Case],
-    passes: Sequence[PassName],
-    folder: Path,
-    request: Request,
-    console: Console,
+    note: SuiteNote, jobs: Sequence[Job], folder: Path, request: Request, timeout_s: float, console: Console
 ) -> list[Record]:
-    jobs = jobs_of(cases, passes)
-    environment = environments.capture(cases[0].device)
+    environment = environments.capture(jobs[0][0].device)
     with RunStore.open(folder, fresh=request.fresh) as store:
         known, changes = begin_or_continue(store, environment)
         for change in changes:
             console.print(f"[yellow]note:[/] measured before a change of the code ({change}); --fresh measures again")
-        write_suite_note(
-            SuiteNote(name=suite.name, title=suite.title, claim=suite.claim, mirrors=suite.mirrors), folder
-        )
+        write_suite_note(note, folder)
         left = left_to_measure(jobs, known, retry=request.retry)
-        if len(left) < len(jobs):
-            console.print(f"{len(jobs) - len(left)} of {len(jobs)} passes were measured before; --fresh measures again")
+        num_done = len(jobs) - len(left)
+        if num_done:
+            console.print(f"{num_done} of {len(jobs)} passes were measured before; --fresh measures them again")
         if left:
-            with RunProgress(cases, len(jobs), len(jobs) - len(left), console) as progress:
-                run_jobs(
-                    left, store, timeout_s=suite.timeout_s, starting=progress.starting, finished=progress.finished
-                )
+            with RunProgress([case for case, _ in jobs], num_done, len(jobs), console) as progress:
+                run_jobs(left, store, timeout_s=timeout_s, starting=progress.starting, finished=progress.finished)
         return of_cases(read_records(store.records_path), jobs)
 
 
-def _report(
-    records: Sequence[Record], note: SuiteNote, folder: Path, formats: Sequence[str], console: Console
-) -> None:
+def _report(records: Sequence[Record], note: SuiteNote, folder: Path, formats: Sequence[str], console: Console) -> None:
     from revbench.reports.report import print_report, write_report  # noqa: PLC0415 - imports matplotlib
 
     written = write_report(records, note.name, note.title, folder, formats)
     console.print()
-    print_report(console, records, note.title)
+    print_report(console, records, note.title, note.counterparts)
     console.print()
     console.print("Files:", style="bold")
-    for path in (folder / RECORDS_NAME, folder / "environment.json", *written):
+    for path in (folder / RECORDS_NAME, folder / ENVIRONMENT_NAME, *written):
         if path.exists():
             console.print(f"  {path}", highlight=False, soft_wrap=True)
 

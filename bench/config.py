@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
 )
 from pydantic_core import ErrorDetails
+
 from revbench.bench.cases import Activations, DType, OptimizerName
 from revbench.bench.errors import ConfigError, nearest
 from revbench.bench.records import PassName

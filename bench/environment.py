@@ -13,9 +13,10 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-import revbench
 import torch
 from pydantic import TypeAdapter, ValidationError
+
+import revbench
 from revbench.bench.cases import Device
 from revbench.bench.errors import OutputError
 from revbench.bench.gpu import Gpu, first_visible_gpu
@@ -90,7 +91,16 @@ class Environment:
 
 
 CODE_FIELDS = ("revbench", "git_commit", "git_dirty")
-SOFT_FIELDS = ("at", "python", "operating_system", "num_cpus", "memory_bytes", "torchvision", "gpu_reason", "cuda_visible_devices")
+SOFT_FIELDS = (
+    "at",
+    "python",
+    "operating_system",
+    "num_cpus",
+    "memory_bytes",
+    "torchvision",
+    "gpu_reason",
+    "cuda_visible_devices",
+)
 HARD_FIELDS = tuple(field.name for field in fields(Environment) if field.name not in {*CODE_FIELDS, *SOFT_FIELDS})
 
 

@@ -16,12 +16,12 @@ class RunProgress:
 
     Args:
         cases: all cases of the run.
+        done: passes that were measured before.
         total: passes over cases in all.
-        done: how many of them were measured before.
         console: where it is shown.
     """
 
-    def __init__(self, cases: Sequence[Case], total: int, done: int, console: Console) -> None:
+    def __init__(self, cases: Sequence[Case], done: int, total: int, console: Console) -> None:
         # What all cases have in common stands in the table; here it would only make lines wrap.
         self._names = [name for name in CASE_FIELDS if len({getattr(case, name) for case in cases}) > 1]
         self._progress = Progress(

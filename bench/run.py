@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from revbench.bench.cases import Case
 from revbench.bench.environment import (
@@ -29,6 +31,7 @@ class SuiteNote:
     title: str
     claim: str = ""
     mirrors: str = ""
+    counterparts: dict[str, str] = field(default_factory=dict)
 
 
 def jobs_of(cases: Sequence[Case], passes: Sequence[PassName]) -> list[Job]:
@@ -84,7 +87,7 @@ def read_suite_note(folder: Path) -> SuiteNote:
     """The note beside the records; without one, the folder's name stands for everything."""
     try:
         note = json.loads((folder / SUITE_NAME).read_text(encoding="utf-8"))
-        return SuiteNote(**{key: str(note[key]) for key in ("name", "title", "claim", "mirrors")})
-    except (OSError, ValueError, KeyError, TypeError):
+        return TypeAdapter(SuiteNote).validate_python(note)
+    except (OSError, ValueError):
         name = folder.resolve().name
         return SuiteNote(name=name, title=name)

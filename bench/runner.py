@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -173,9 +172,7 @@ class CaseProcess:
             answer = self._receive("found")
             found = answer[0] if answer is not None else ()
         status, detail = self._failure or ("ok", "")
-        return Outcome(
-            case=self.case, pass_name=self.pass_name, measurements=found, status=status, detail=detail
-        )
+        return Outcome(case=self.case, pass_name=self.pass_name, measurements=found, status=status, detail=detail)
 
     def _receive(self, expected: str) -> tuple[Any, ...] | None:
         """The next message's content if it is the expected one; else notes the failure."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
 from revbench.bench.cases import Case
 from revbench.bench.errors import OutputError
 from revbench.bench.records import SCHEMA, STATUS_METRIC, Counter, Measurement, PassName, Record, Status

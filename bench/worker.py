@@ -38,7 +38,7 @@ def work(connection: Connection, case: Case, pass_name: PassName) -> None:
             connection.send(("failed", "unsupported", f"there is no {pass_name} pass yet"))
     except (BrokenPipeError, EOFError):
         return
-    except BaseException as error:  # noqa: BLE001 - whatever went wrong becomes the case's row
+    except BaseException as error:
         status, detail = describe_failure(error)
         connection.send(("failed", status, detail))
 

@@ -96,9 +96,7 @@ def _sized(name: str, summary: str, builder: Callable[..., SpikingNetwork], bloc
     register(ModelEntry(name=name, summary=summary, build=lambda **options: builder(blocks, **options), **entry))
 
 
-def _family(
-    name: str, summary: str, builder: Callable[..., SpikingNetwork], num_stages: int, **entry: Any
-) -> None:
+def _family(name: str, summary: str, builder: Callable[..., SpikingNetwork], num_stages: int, **entry: Any) -> None:
     def build(*, depth: int, **options: Any) -> SpikingNetwork:
         return builder([depth] * num_stages, **options)
 

@@ -1,6 +1,6 @@
 """A report: the same rows as CSV, as figures, and as a table and sentences in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,6 +10,7 @@ from rich.text import Text
 from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, case_rows, depths_of
 from revbench.bench.records import Record
 from revbench.bench.store import writing
+from revbench.reports.comparisons import comparison_sentences
 from revbench.reports.figures import depth_figure, models_figure
 from revbench.reports.style import save_figure
 from revbench.reports.tables import terminal_table, write_cases_csv, write_records_csv
@@ -65,8 +66,17 @@ def figures(rows: Sequence[CaseRow], suite_name: str, suite_title: str) -> dict[
     return drawn
 
 
-def print_report(console: Console, records: Sequence[Record], suite_title: str) -> None:
-    """Prints the table of the cases, why cases failed, and how memory grows along depth or, failing that, along T."""
+def print_report(
+    console: Console, records: Sequence[Record], suite_title: str, counterparts: Mapping[str, str] | None = None
+) -> None:
+    """Prints the table of the cases, why cases failed, and how memory grows along depth or, failing that, along T.
+
+    Args:
+        console: where to.
+        records: all that is known.
+        suite_title: stands above the table.
+        counterparts: the model that each is compared with; where both were measured, the ratios are printed.
+    """
     rows = case_rows(records)
     console.print(terminal_table(rows, suite_title, width=console.width))
     console.print()
@@ -74,4 +84,6 @@ def print_report(console: Console, records: Sequence[Record], suite_title: str) 
         if row.status not in ("ok", NOT_MEASURED):
             console.print(Text.assemble(f"{row.case.label()}: ", (row.status, "bold red"), f", {row.detail}"))
     for sentence in growth_sentences(rows, "depth" if len(depths_of(rows)) > 1 else "timesteps"):
+        console.print(Text(sentence))
+    for sentence in comparison_sentences(rows, counterparts or {}):
         console.print(Text(sentence))

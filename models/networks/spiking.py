@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from revbench.models.networks.layers import over_frames
+
 InputKind = Literal["images", "events"]
 
 
@@ -67,8 +69,7 @@ class SpikingNetwork(nn.Module, ABC):
         if self.input_shape.kind == "images":
             encoded: Tensor = stem(x)
             return encoded.expand(self.timesteps, *encoded.shape)
-        frames: Tensor = stem(x.flatten(0, 1))
-        return frames.unflatten(0, x.shape[:2])
+        return over_frames(stem, x)
 
 
 def pooled_logits(head: nn.Linear, features: Tensor) -> Tensor:

@@ -82,9 +82,10 @@ class _MultiStep(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dynamics: Dynamics) -> Tensor:
         keep_potential = ctx.needs_input_grad[0]
-        spikes, potential = _multi_step(
+        results: tuple[Tensor, Tensor] = _multi_step(
             x, dynamics.leak, dynamics.input_scale, dynamics.threshold, dynamics.v_reset, keep_potential
         )
+        spikes, potential = results
         if keep_potential:
             ctx.save_for_backward(potential)
             ctx.dynamics = dynamics

@@ -1,7 +1,7 @@
-"""What computes the two sweeps of the multi-step neuron: C on the CPU where it can be compiled, else operators of torch.
+"""What computes the two sweeps of the multi-step neuron: C on the CPU, where it compiles, else operators of torch.
 
-With operators of torch, the batch is walked in slices small enough for a slice of every buffer to stay in the processor's cache; on other
-devices in one slice.
+The operators of torch walk the batch in slices small enough for a slice of every buffer to stay in the processor's
+cache; on other devices in one slice.
 """
 
 import torch
@@ -44,27 +44,27 @@ def _slices(x: Tensor) -> list[slice]:
 
 def _forward_slice(dynamics: Dynamics, x: Tensor, spikes: Tensor, potential: Tensor | None) -> None:
     v = x.new_empty(x.shape[1:])
-    h = v if potential is None else potential
     for t in range(x.shape[0]):
-        h_t = h if potential is None else h[t]
-        torch.mul(x[t], dynamics.input_scale, out=spikes[t])
+        h = v if potential is None else potential[t]
+        scaled = x[t] if dynamics.input_scale == 1 else torch.mul(x[t], dynamics.input_scale, out=spikes[t])
         if t == 0:
-            torch.add(spikes[t], dynamics.v_rest, out=h_t)
+            torch.add(scaled, dynamics.v_rest, out=h)
         else:
-            torch.mul(v, dynamics.leak, out=h_t)
-            h_t.add_(spikes[t])
+            torch.add(v if dynamics.leak == 1 else v.mul_(dynamics.leak), scaled, out=h)
             if dynamics.bias:
-                h_t.add_(dynamics.bias)
+                h.add_(dynamics.bias)
         # As in the plain loop: h - threshold first, so that both round alike at the threshold.
-        torch.sub(h_t, dynamics.threshold, out=spikes[t])
+        torch.sub(h, dynamics.threshold, out=spikes[t])
         torch.ge(spikes[t], 0, out=spikes[t])
         if t + 1 < x.shape[0]:
-            _reset(dynamics, h_t, spikes[t], out=v)
+            _reset(dynamics, h, spikes[t], out=v)
 
 
 def _reset(dynamics: Dynamics, h: Tensor, spikes: Tensor, *, out: Tensor) -> None:
     if dynamics.v_reset is None:
-        torch.add(h, spikes, alpha=-dynamics.threshold, out=out)
+        # The threshold rounded first, as the plain loop does where it scales the spikes.
+        threshold = torch.tensor(dynamics.threshold, dtype=h.dtype).item()
+        torch.add(h, spikes, alpha=-threshold, out=out)
     else:
         torch.addcmul(h, h, spikes, value=-1, out=out)
         if dynamics.v_reset:
@@ -72,21 +72,24 @@ def _reset(dynamics: Dynamics, h: Tensor, spikes: Tensor, *, out: Tensor) -> Non
 
 
 def _backward_slice(dynamics: Dynamics, grad_spikes: Tensor, potential: Tensor, grad_x: Tensor) -> None:
-    carried: Tensor | None = None
-    for t in reversed(range(potential.shape[0])):
+    last = potential.shape[0] - 1
+    for t in range(last, -1, -1):
         h = potential[t]
         u = h - dynamics.threshold
         derivative = dynamics.surrogate.derivative(u)
         grad_h = torch.mul(grad_spikes[t], derivative, out=grad_x[t])
-        if carried is not None:
-            grad_h.add_(carried.mul_(_reset_derivative(dynamics, h, u, derivative)))
-        carried = grad_h * dynamics.leak
-        if dynamics.input_scale != 1:
-            grad_h.mul_(dynamics.input_scale)
+        if t == last:
+            continue
+        if dynamics.v_reset is None and dynamics.detach_reset:
+            grad_h.add_(grad_x[t + 1], alpha=dynamics.leak)
+        else:
+            grad_h.addcmul_(grad_x[t + 1], _reset_derivative(dynamics, h, u, derivative), value=dynamics.leak)
+    if dynamics.input_scale != 1:
+        grad_x.mul_(dynamics.input_scale)
 
 
-def _reset_derivative(dynamics: Dynamics, h: Tensor, u: Tensor, derivative: Tensor) -> Tensor | float:
+def _reset_derivative(dynamics: Dynamics, h: Tensor, u: Tensor, derivative: Tensor) -> Tensor:
     if dynamics.v_reset is None:
-        return 1.0 if dynamics.detach_reset else 1 - dynamics.threshold * derivative
+        return 1 - dynamics.threshold * derivative
     kept = (u < 0).to(h.dtype)
     return kept if dynamics.detach_reset else kept + (dynamics.v_reset - h) * derivative

@@ -71,7 +71,9 @@ class Rectangle(Surrogate):
         return (u.abs() <= self.alpha / 2).to(u.dtype) / self.alpha
 
 
-SURROGATES: dict[str, type[Surrogate]] = {kind.__name__.lower(): kind for kind in (Sigmoid, ArcTan, Triangle, Rectangle)}
+SURROGATES: dict[str, type[Surrogate]] = {
+    kind.__name__.lower(): kind for kind in (Sigmoid, ArcTan, Triangle, Rectangle)
+}
 
 
 class _Step(torch.autograd.Function):

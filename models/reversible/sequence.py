@@ -9,12 +9,12 @@ the value restores the stream, the graph of the same evaluation gives the gradie
 Parameters are inputs of the autograd function and their gradients are its outputs, so frozen streams,
 `torch.autograd.grad`, hooks and DistributedDataParallel see what they see in any other module.
 Limits: one backward pass per forward pass, no double backward; a function must give the same value twice
-(random numbers drawn from torch's generators are replayed).
+(random numbers drawn from torch's generators are replayed), and all its parameters must be registered in it.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from revbench.models.reversible.surroundings import (
     frozen_statistics,
     replayed,
     reset_states,
+    without_hooks,
 )
 
 Activations = Literal["recomputed", "stored"]
@@ -53,25 +54,30 @@ class ReversibleSequence(nn.Module):
 
     Streams of half precision are raised to float32: one rounding error in a residual stream flips spikes in the
     recomputation, and the rest of the chain is then wrong (RevSNN specification, section 4).
+
+    Raises:
+        ValueError: the couplings leave a gap in the streams, or `activations` is neither of the two.
     """
 
     def __init__(self, couplings: Iterable[Coupling], activations: Activations = "recomputed") -> None:
         super().__init__()
+        if activations not in get_args(Activations):
+            raise ValueError(f"activations are {' or '.join(get_args(Activations))}, not {activations!r}")
         self.couplings = tuple(couplings)
         self.functions = nn.ModuleList(coupling.function for coupling in self.couplings)
         self.activations: Activations = activations
         self.num_streams = len({coupling.target for coupling in self.couplings})
-        if {s for coupling in self.couplings for s in (coupling.target, *coupling.sources)} != set(
-            range(self.num_streams)
-        ):
+        named = {s for coupling in self.couplings for s in (coupling.target, *coupling.sources)}
+        if not named or named != set(range(self.num_streams)):
             raise ValueError("the streams of a reversible sequence are 0, 1, ..., and each is the target of a coupling")
 
     def forward(self, *streams: Tensor) -> tuple[Tensor, ...]:
         """The streams after all couplings.
 
         Raises:
-            ValueError: another number of streams than the couplings name.
-            RuntimeError: in the backward pass, if it is the second one, or an output was changed in place.
+            ValueError: another number of streams than the couplings name, or a function's value has another shape
+                than its target stream.
+            RuntimeError: in the backward pass, if it is the second one, or an output or a parameter was changed since.
         """
         if len(streams) != self.num_streams:
             raise ValueError(f"{len(streams)} streams given to a reversible sequence over {self.num_streams}")
@@ -84,11 +90,7 @@ class ReversibleSequence(nn.Module):
     def _forward_stored(self, streams: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         current = list(streams)
         for coupling in self.couplings:
-            reset_states(coupling.function)
-            current[coupling.target] = current[coupling.target] + coupling.function(
-                *(current[s] for s in coupling.sources)
-            )
-            reset_states(coupling.function)
+            current[coupling.target] = current[coupling.target] + _evaluate(coupling, current)
         return tuple(current)
 
 
@@ -113,6 +115,7 @@ class _Recompute(torch.autograd.Function):
         ctx.save_for_backward(*streams)
         ctx.couplings = sequence.couplings
         ctx.parameters = parameters
+        ctx.parameter_versions = _versions(parameters)
         ctx.autocast = autocast
         ctx.random_states = random_states
         ctx.backward_was_run = False
@@ -149,7 +152,15 @@ class _Walk:
         self.input_needs_grad: tuple[bool, ...] = ctx.needs_input_grad[1 : 1 + len(self.streams)]
         self.position = {id(parameter): i for i, parameter in enumerate(ctx.parameters)}
         self.parameter_grads: list[Tensor | None] = [None] * len(ctx.parameters)
+        if _versions(ctx.parameters) != ctx.parameter_versions or not self._knows_all_parameters():
+            raise RuntimeError(
+                "the parameters of a reversible sequence were changed or replaced between its forward pass and its "
+                "backward pass, so its inputs cannot be restored; run backward before the optimizer's step"
+            )
         self.stream_needs_grad = self._flow_of_gradients()
+
+    def _knows_all_parameters(self) -> bool:
+        return all(id(p) in self.position for coupling in self.couplings for p in coupling.function.parameters())
 
     def _flow_of_gradients(self) -> list[tuple[bool, ...]]:
         """For each coupling, whether the streams that it reads lead to something that wants a gradient."""
@@ -183,7 +194,11 @@ class _Walk:
         # The value itself is needed no more; the graph is reached through its last node alone.
         edge, dtype = torch.autograd.graph.get_gradient_edge(value), value.dtype
         del value
-        found = list(torch.autograd.grad(edge, wanted, grad.to(dtype), allow_unused=True))
+        with without_hooks(parameters):
+            found = list(torch.autograd.grad(edge, wanted, grad.to(dtype), allow_unused=True))
+        if any(_same_storage(grad, other) for other in found):
+            # The gradient passed through unchanged, so it now belongs to a source or a parameter as well.
+            self.owned_grads.discard(coupling.target)
         del edge, grad
         for source, leaf in zip(coupling.sources, leaves, strict=True):
             if leaf.requires_grad:
@@ -215,8 +230,23 @@ class _Walk:
         return [grad if needed else None for grad, needed in zip(grads, self.input_needs_grad, strict=True)]
 
 
+def _versions(parameters: Iterable[Tensor]) -> list[int]:
+    """How often each parameter was changed in place; autograd counts for all but tensors of inference mode."""
+    return [0 if parameter.is_inference() else parameter._version for parameter in parameters]
+
+
+def _same_storage(a: Tensor, b: Tensor | None) -> bool:
+    return b is not None and a.untyped_storage()._cdata == b.untyped_storage()._cdata
+
+
 def _evaluate(coupling: Coupling, streams: Sequence[Tensor]) -> Tensor:
-    return _call(coupling.function, [streams[s] for s in coupling.sources])
+    value, target = _call(coupling.function, [streams[s] for s in coupling.sources]), streams[coupling.target]
+    if value.shape != target.shape:
+        raise ValueError(
+            f"a function of a reversible sequence returned the shape {list(value.shape)} for stream "
+            f"{coupling.target}, whose shape is {list(target.shape)}; they must be equal"
+        )
+    return value
 
 
 def _call(function: nn.Module, inputs: Sequence[Tensor]) -> Tensor:

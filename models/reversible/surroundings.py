@@ -1,12 +1,15 @@
 """What must be the same when a function is evaluated a second time: random numbers, statistics, state, autocast."""
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+INSTANCE_NORMS = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,34 @@ def replayed(state: RandomState | None) -> Iterator[None]:
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Batch norms inside `module` normalise as before but leave their running statistics alone."""
-    tracking = [m for m in module.modules() if getattr(m, "track_running_stats", False)]
+    """Norms inside `module` normalise as before but leave their running statistics alone."""
+    tracking: list[Any] = [m for m in module.modules() if m.training and getattr(m, "track_running_stats", False)]
+    # Instance norms write to whatever statistics they have; the flag alone stops batch norms only.
+    hidden = [(m, m.running_mean, m.running_var) for m in tracking if isinstance(m, INSTANCE_NORMS)]
     for norm in tracking:
         norm.track_running_stats = False
+    for norm, _, _ in hidden:
+        norm.running_mean = norm.running_var = None
     try:
         yield
     finally:
         for norm in tracking:
             norm.track_running_stats = True
+        for norm, mean, variance in hidden:
+            norm.running_mean, norm.running_var = mean, variance
+
+
+@contextmanager
+def without_hooks(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Gradient hooks of these parameters do not fire inside this block; they are for the whole gradient, not parts."""
+    hooked = [(p, p._backward_hooks) for p in parameters if p._backward_hooks]
+    for parameter, _ in hooked:
+        parameter._backward_hooks = None
+    try:
+        yield
+    finally:
+        for parameter, hooks in hooked:
+            parameter._backward_hooks = hooks
 
 
 def reset_states(module: nn.Module) -> None:

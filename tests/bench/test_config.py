@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from revbench.bench.cases import CASE_FIELDS
 from revbench.bench.config import Axes, Config, Suite, check_overrides, find_config, load_config
 from revbench.bench.errors import ConfigError

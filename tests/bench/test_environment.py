@@ -9,8 +9,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-import revbench
 import torch
+
+import revbench
 from revbench.bench.cases import Device
 from revbench.bench.environment import (
     CODE_FIELDS,

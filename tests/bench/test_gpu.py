@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pynvml
 import pytest
 import torch
+
 from revbench.bench.gpu import Gpu, first_visible_gpu
 
 

@@ -14,6 +14,7 @@ from unittest.mock import Mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from revbench.bench.cases import Case
 from revbench.bench.errors import OutputError
 from revbench.bench.records import STATUS_METRIC, Measurement, PassName, Record

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from revbench.bench.cases import Case
 from revbench.bench.config import Config, Suite, find_config, load_config
 from revbench.bench.errors import ConfigError

@@ -1,6 +1,7 @@
 """The memory pass on the real networks: real and fake tensors agree, and the laws of growth hold to the byte."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -89,14 +90,14 @@ def test_reversible_activations_are_flat_in_depth_to_the_byte(batch_size: int) -
 def test_stored_activations_are_affine_in_depth_to_the_byte() -> None:
     """The same weights with ordinary autograd grow by one integer with each block."""
     peaks = [activation_peak_at(depth, activations="stored") for depth in (2, 3, 4, 5)]
-    assert len({after - before for before, after in zip(peaks, peaks[1:], strict=False)}) == 1
+    assert len({after - before for before, after in pairwise(peaks)}) == 1
     assert peaks[1] > peaks[0]
 
 
 def test_the_counterpart_is_affine_in_depth_to_the_byte() -> None:
     """MS-ResNet grows by one integer with each block in every stage."""
     peaks = [activation_peak_at(depth, model="msresnet") for depth in (2, 3, 4, 5)]
-    assert len({after - before for before, after in zip(peaks, peaks[1:], strict=False)}) == 1
+    assert len({after - before for before, after in pairwise(peaks)}) == 1
     assert peaks[1] > peaks[0]
 
 

@@ -51,7 +51,8 @@ def test_the_split_at_the_end_of_a_phase() -> None:
     """Live bytes by kind where a phase ends."""
     splits = phase_end_splits(EXAMPLE)
     assert list(splits) == ["forward", "backward"]
-    assert {kind: b for kind, b in splits["forward"].items() if b} == {"parameters": 100, "temporaries": 10, "saved": 40}
+    present = {kind: num_bytes for kind, num_bytes in splits["forward"].items() if num_bytes}
+    assert present == {"parameters": 100, "temporaries": 10, "saved": 40}
 
 
 def test_parts_that_do_not_add_up_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The tracker against sums made by hand, on small programs whose every tensor is known."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -239,7 +240,7 @@ def test_a_model_called_once_per_timestep() -> None:
         return tracker.timeline()
 
     saved = [phase_end_splits(run(timesteps))["forward"]["saved"] for timesteps in (2, 3, 4, 5)]
-    growth = {after - before for before, after in zip(saved, saved[1:], strict=False)}
+    growth = {after - before for before, after in pairwise(saved)}
     assert len(growth) == 1
     assert growth.pop() > 0
     assert phase_end_splits(run(5))["backward"]["parameters"] == KB

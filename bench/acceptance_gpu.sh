@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Acceptance on a GPU, in one command and under 9 minutes on one H200, without network:
+#   bench/acceptance_gpu.sh FOLDER
+# runs the tests marked `gpu` and the suites in their paper sizes, predicted beside measured, and leaves records,
+# environment, tables and figures in FOLDER, and all of it in FOLDER/acceptance.tar.gz.
+# Needs the package's dependencies and pytest in the Python that `python3` (or $PYTHON) names; revbench itself need not
+# be installed. What comes back belongs into reports/measured/<gpu>/ with the commit it was measured at.
+set -uo pipefail
+if [ $# -ne 1 ]; then
+    sed -n 's/^# \{0,1\}//p' "$0" | sed -n 2,8p
+    exit 2
+fi
+root=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$1" && out=$(cd "$1" && pwd) || exit 2
+python=${PYTHON:-python3}
+link=$(mktemp -d)
+trap 'rm -rf "$link"' EXIT
+ln -s "$root" "$link/revbench"
+export PYTHONPATH="$link${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 COLUMNS=140
+cd "$link" || exit 2
+
+"$python" -c "import torch, typer, pydantic, rich, pandas, matplotlib, pynvml, pytest" || exit 2
+"$python" -c "import torch; assert torch.cuda.is_available(), 'torch finds no CUDA device'" || exit 2
+git -C "$root" rev-parse HEAD >"$out/commit.txt" 2>/dev/null || echo "${COMMIT:-unknown}" >"$out/commit.txt"
+
+failures=0
+budget_s=525
+attempt() {
+    local limit_s=$1 name=$2 left_s=$((budget_s - SECONDS))
+    shift 2
+    [ "$limit_s" -lt "$left_s" ] || limit_s=$left_s
+    [ "$limit_s" -gt 0 ] || limit_s=1
+    echo "=== $name (after $SECONDS s)"
+    timeout "$limit_s" "$@" 2>&1 | tee "$out/$name.log"
+    local status=${PIPESTATUS[0]}
+    [ "$status" -eq 0 ] || { echo "=== $name ended with exit code $status"; failures=$((failures + 1)); }
+}
+measure() {
+    local suite=$1 batch=$2
+    local arguments=(-m revbench run --suite "$suite" --set "batch_size=$batch" --format png,svg,pdf)
+    attempt 200 "$suite" "$python" "${arguments[@]}" --device cuda --out "$out/$suite"
+    attempt 60 "$suite-predicted" "$python" "${arguments[@]}" --predict --out "$out/$suite-predicted"
+    attempt 30 "$suite-comparison" "$python" -m revbench.bench.benchmarks.prediction "$out/$suite" "$out/$suite-predicted"
+}
+
+attempt 120 gpu-tests "$python" -m pytest "$root/tests" -m gpu -q -p no:cacheprovider
+measure depth-scaling 128
+measure cifar 32
+measure recomputation 128
+measure event 16
+
+tar -C "$out" --exclude acceptance.tar.gz -czf "$out/acceptance.tar.gz" .
+echo "=== $failures of the parts failed; all results are in $out"
+[ "$failures" -eq 0 ]

@@ -1,0 +1,1 @@
+"""Benchmarks of parts of revbench itself: run one with `python -m revbench.bench.benchmarks.neuron`."""

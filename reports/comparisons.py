@@ -1,0 +1,57 @@
+"""Comparisons in words: what a reversible model saves against its counterpart, and what recomputation costs."""
+
+from collections.abc import Mapping, Sequence
+
+from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.ratios import Comparison, with_counterparts, with_stored
+from revbench.reports.units import mebibytes_text
+from revbench.reports.wording import describe
+
+DEFINITIONS = (
+    "Activation peak: the largest sum of live bytes at any instant of a training step in steady state, without "
+    "parameters, gradients, optimizer state, buffers and input. End of forward: the same sum when the backward pass "
+    "begins. RevSNN's printed ratios (3.79, 3.00) equal those at the end of forward, not those of the peak."
+)
+_TOLD = ("depth", "width", "timesteps", "batch_size", "dtype")
+
+
+def comparison_sentences(rows: Sequence[CaseRow], counterparts: Mapping[str, str]) -> list[str]:
+    """One sentence a pair, and the definitions where there is one; of several depths, the greatest alone."""
+    pairs = [
+        (comparison, comparison.reference.case.model) for comparison in _deepest(with_counterparts(rows, counterparts))
+    ]
+    pairs += [(comparison, "the same weights with stored activations") for comparison in _deepest(with_stored(rows))]
+    sentences = [_sentence(comparison, name) for comparison, name in pairs]
+    return [*sentences, DEFINITIONS] if any(comparison.activation_peak_ratio for comparison, _ in pairs) else sentences
+
+
+def _deepest(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    depth = max((comparison.subject.case.depth or 0 for comparison in comparisons), default=0)
+    return [comparison for comparison in comparisons if (comparison.subject.case.depth or 0) == depth]
+
+
+def _sentence(comparison: Comparison, reference_name: str) -> str:
+    subject, reference = comparison.subject, comparison.reference
+    clauses = []
+    for name, below, above, ratio in (
+        (
+            "activation peak",
+            subject.activation_peak_bytes_per_image,
+            reference.activation_peak_bytes_per_image,
+            comparison.activation_peak_ratio,
+        ),
+        (
+            "end of forward",
+            subject.forward_end_activation_bytes_per_image,
+            reference.forward_end_activation_bytes_per_image,
+            comparison.forward_end_ratio,
+        ),
+    ):
+        if ratio is not None:
+            clauses.append(
+                f"{name} {mebibytes_text(below)} against {mebibytes_text(above)} MiB per image, {ratio:.2f} times less"
+            )
+    if comparison.step_time_ratio is not None:
+        clauses.append(f"step time {comparison.step_time_ratio:.2f} times as long")
+    told = describe(subject.case, _TOLD)
+    return f"{subject.case.model} against {reference_name} ({told}): {'; '.join(clauses) or 'not measured'}."
