@@ -105,9 +105,7 @@ def test_at_most_one_float_a_neuron_is_saved_beside_what_convolution_and_norm_sa
     """MS-ResNet's growth by a block: potential and spikes of two neurons, the input of two norms, and statistics."""
     batch_size, timesteps, width = 16, 2, 8
     case = replace(SMALL, model="msresnet", width=width, batch_size=batch_size, device="fake")
-    ends = [
-        phase_end_splits(steady_timeline(replace(case, depth=depth)))["forward"]["saved"] for depth in (2, 3)
-    ]
+    ends = [phase_end_splits(steady_timeline(replace(case, depth=depth)))["forward"]["saved"] for depth in (2, 3)]
     neurons = sum(width * 2**stage * (32 // 2**stage) ** 2 for stage in range(4)) * batch_size * timesteps
     statistics = sum(2 * 2 * width * 2**stage for stage in range(4)) * 4
     assert ends[1] - ends[0] == 2 * 3 * 4 * neurons + statistics
