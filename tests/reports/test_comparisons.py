@@ -1,0 +1,53 @@
+from dataclasses import replace
+
+from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.cases import Case
+from revbench.reports.comparisons import DEFINITIONS, comparison_sentences
+
+MEBIBYTE = 2**20
+
+
+def row(model: str, depth: int | None, activation_peak_bytes: int | None, step_s: float | None = None) -> CaseRow:
+    """A row of batch 2."""
+    return CaseRow(
+        case=Case(model=model, depth=depth, batch_size=2),
+        activation_peak_bytes=activation_peak_bytes,
+        forward_end_activation_bytes=activation_peak_bytes and activation_peak_bytes // 2,
+        step_s=step_s,
+    )
+
+
+def test_a_pair_is_told_with_both_numbers_per_image_and_the_ratios() -> None:
+    """Golden sentence of a pair, followed by the definitions."""
+    rows = [row("rev", None, 20 * MEBIBYTE, 0.3), row("plain", None, 70 * MEBIBYTE, 0.2)]
+    assert comparison_sentences(rows, {"rev": "plain"}) == [
+        "rev against plain (T=4, batch 2, float32): activation peak 10.00 against 35.00 MiB per image, 3.50 times less; "
+        "end of forward 5.00 against 17.50 MiB per image, 3.50 times less; step time 1.50 times as long.",
+        DEFINITIONS,
+    ]
+
+
+def test_of_several_depths_the_greatest_is_told() -> None:
+    """One sentence a pair of models, at the depth where it matters most."""
+    rows = [row(model, depth, 2 * MEBIBYTE * depth) for depth in (1, 4, 2) for model in ("rev", "plain")]
+    sentences = comparison_sentences(rows, {"rev": "plain"})
+    assert len(sentences) == 2
+    assert "(depth 4, " in sentences[0]
+
+
+def test_a_pair_with_stored_activations_is_told() -> None:
+    """The same weights with ordinary autograd are named as such."""
+    base = row("rev", None, 2 * MEBIBYTE, 0.14)
+    rows = [
+        replace(base, case=replace(base.case, activations="recomputed")),
+        replace(base, case=replace(base.case, activations="stored"), step_s=0.1),
+    ]
+    assert comparison_sentences(rows, {})[0].startswith("rev against the same weights with stored activations (T=4")
+    assert "step time 1.40 times as long" in comparison_sentences(rows, {})[0]
+
+
+def test_nothing_is_told_where_nothing_was_measured() -> None:
+    """A pair without numbers says so and is not followed by definitions; no pair, no sentence."""
+    rows = [row("rev", None, None), row("plain", None, None)]
+    assert comparison_sentences(rows, {"rev": "plain"}) == ["rev against plain (T=4, batch 2, float32): not measured."]
+    assert comparison_sentences(rows[:1], {"rev": "plain"}) == []
