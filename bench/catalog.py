@@ -17,7 +17,7 @@ class Catalog:
         try:
             self.entries: dict[str, ModelEntry] = registry.entries()
         except registry.PluginError as error:
-            raise ConfigError(str(error)) from error
+            raise ConfigError(" ".join(str(error).split())) from error
 
     def names(self) -> list[str]:
         """All models and families."""

@@ -1,11 +1,13 @@
 """The command line. What it prints goes to the terminal; what it measures goes to the run folder."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 import revbench
 from revbench.bench.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, RevbenchError, nearest
@@ -31,13 +33,18 @@ EXIT_INTERRUPTED = 130
 
 def main() -> None:
     """Entry point: errors that a user can mend become one sentence and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a character that the terminal does not know must not end a run
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
     except RevbenchError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False, soft_wrap=True)
+        _console(stderr=True).print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(EXIT_USAGE)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command goes on from here")
+    except (KeyboardInterrupt, SystemExit) as end:  # typer turns the one into the other
+        if isinstance(end, SystemExit) and end.code != EXIT_INTERRUPTED:
+            raise
+        _console(stderr=True).print("interrupted; the same command goes on from here")
         sys.exit(EXIT_INTERRUPTED)
 
 
@@ -106,7 +113,7 @@ def run(
             formats=_parse_formats(formats),
             config=config,
         ),
-        Console(),
+        _console(),
     )
     raise typer.Exit(EXIT_CASE_FAILED if failed else EXIT_OK)
 
@@ -120,7 +127,7 @@ def report(
     """Draw tables and figures again from the records of a run, on any machine."""
     from revbench.bench import command_run  # noqa: PLC0415
 
-    command_run.report(folder, out or folder, _parse_formats(formats), Console())
+    command_run.report(folder, out or folder, _parse_formats(formats), _console())
 
 
 @app.command("list")
@@ -130,7 +137,7 @@ def list_all(
     """Show the suites, the models and the rules that there are, plugins included."""
     from revbench.bench import command_list  # noqa: PLC0415
 
-    command_list.list_all(config, Console())
+    command_list.list_all(config, _console())
 
 
 def _parse_formats(text: str) -> tuple[str, ...]:
@@ -141,5 +148,6 @@ def _parse_formats(text: str) -> tuple[str, ...]:
     return formats
 
 
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
+def _console(*, stderr: bool = False) -> Console:
+    """The terminal; what models, suites and paths are called is shown as it is, brackets and colons included."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

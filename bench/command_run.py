@@ -30,6 +30,7 @@ from revbench.bench.run import (
 from revbench.bench.runner import Job, run_jobs
 from revbench.bench.store import ENVIRONMENT_NAME, RECORDS_NAME, RunStore, failed, read_records
 from revbench.bench.suites import expand, parse_overrides, select
+from revbench.bench.worker import describe_failure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ def run(request: Request, console: Console) -> bool:
         mirrors=suite.mirrors,
         counterparts={name: twin for name, twin in catalog.counterparts().items() if name in suite.models},
     )
-    _open_with_summary(note, cases, passes, folder, console)
+    _open_with_summary(note, cases, passes, folder, request.formats, console)
     records = _measure(note, jobs_of(cases, passes), folder, request, suite.timeout_s, console)
     _report(records, note, folder, request.formats, console)
     return bool(failed(records))
@@ -94,7 +95,12 @@ def report(folder: Path, out: Path, formats: Sequence[str], console: Console) ->
 
 
 def _open_with_summary(
-    note: SuiteNote, cases: Sequence[Case], passes: Sequence[PassName], folder: Path, console: Console
+    note: SuiteNote,
+    cases: Sequence[Case],
+    passes: Sequence[PassName],
+    folder: Path,
+    formats: Sequence[str],
+    console: Console,
 ) -> None:
     """Says what is about to be measured, and where the results will be."""
     device = "fake tensors (predicted, no arithmetic)" if cases[0].device == "fake" else cases[0].device
@@ -105,7 +111,7 @@ def _open_with_summary(
         "measures": f"{len(cases)} cases on {device}; passes: {', '.join(passes)}",
         "records": str(folder / RECORDS_NAME),
         "table": str(folder / f"{note.name}.csv"),
-        "figures": str(folder / f"{note.name}.png"),
+        "figures": str(folder / f"{note.name}.{formats[0]}") if formats else "",
     }
     table = Table.grid(padding=(0, 2))
     for label, text in rows.items():
@@ -122,7 +128,8 @@ def _measure(
     with RunStore.open(folder, fresh=request.fresh) as store:
         known, changes = begin_or_continue(store, environment)
         for change in changes:
-            console.print(f"[yellow]note:[/] measured before a change of the code ({change}); --fresh measures again")
+            told = f" measured before a change of the code ({change}); --fresh measures again"
+            console.print(Text.assemble(("note:", "yellow"), told))
         write_suite_note(note, folder)
         left = left_to_measure(jobs, known, retry=request.retry)
         num_done = len(jobs) - len(left)
@@ -154,7 +161,14 @@ def _print_plan(cases: Sequence[Case], passes: Sequence[PassName], console: Cons
     table.add_column("estimated peak", justify="right", no_wrap=True)
     with console.status("estimating") as status:
         for case in cases:
-            status.update(f"estimating {case.label()}")
-            table.add_row(case.label(), case.id, f"{predict_peak(case).total_bytes / 2**20:,.1f} MiB")
+            status.update(Text(f"estimating {case.label()}"))
+            table.add_row(case.label(), case.id, _estimate(case))
     console.print(table)
     console.print(f"{len(cases)} cases, passes over each: {', '.join(passes)}; nothing was measured")
+
+
+def _estimate(case: Case) -> str:
+    try:
+        return f"{predict_peak(case).total_bytes / 2**20:,.1f} MiB"
+    except Exception as error:  # models of plugins may fail in any way
+        return describe_failure(error)[0]

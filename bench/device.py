@@ -3,7 +3,7 @@
 import os
 
 from revbench.bench.cases import Device
-from revbench.bench.errors import DeviceError, nearest
+from revbench.bench.errors import DeviceError
 
 CHOICES = ("auto", "cpu", "cuda")
 
@@ -15,7 +15,7 @@ def resolve(choice: str) -> Device:
         DeviceError: another word, or CUDA where there is none.
     """
     if choice not in CHOICES:
-        raise DeviceError(f"there is no device {choice!r}; {nearest(choice, list(CHOICES))}")
+        raise DeviceError(f"there is no device {choice!r}; valid: {', '.join(CHOICES)}")
     if choice == "cpu":
         return "cpu"
     if _cuda_is_available():

@@ -21,6 +21,7 @@ from revbench.bench.cases import Device
 from revbench.bench.errors import OutputError
 from revbench.bench.gpu import Gpu, first_visible_gpu
 from revbench.bench.store import utc_now, writing
+from revbench.models.neurons import native
 
 GIT_TIMEOUT_S = 5
 
@@ -58,6 +59,7 @@ class Environment:
         pytorch_alloc_conf: options of torch's allocator.
         pytorch_cuda_alloc_conf: the same under its older name.
         omp_num_threads: threads of the processor's libraries.
+        neuron_kernel: what computes multi-step neurons on the CPU: `c` with its compiler, or `torch` and why.
     """
 
     at: str
@@ -88,6 +90,7 @@ class Environment:
     pytorch_alloc_conf: str | None
     pytorch_cuda_alloc_conf: str | None
     omp_num_threads: str | None
+    neuron_kernel: str
 
 
 CODE_FIELDS = ("revbench", "git_commit", "git_dirty")
@@ -118,7 +121,7 @@ def capture(device: Device) -> Environment:
         python=platform.python_version(),
         operating_system=platform.platform(),
         cpu=_cpu(),
-        num_cpus=_num_cpus(),
+        num_cpus=num_usable_cpus(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         num_threads=torch.get_num_threads(),
         torch=str(torch.__version__),
@@ -139,6 +142,7 @@ def capture(device: Device) -> Environment:
         pytorch_alloc_conf=os.environ.get("PYTORCH_ALLOC_CONF"),
         pytorch_cuda_alloc_conf=os.environ.get("PYTORCH_CUDA_ALLOC_CONF"),
         omp_num_threads=os.environ.get("OMP_NUM_THREADS"),
+        neuron_kernel=native.status(),
     )
 
 
@@ -246,7 +250,8 @@ def _cpu() -> str:
     return next(named, "") or platform.processor() or platform.machine()
 
 
-def _num_cpus() -> int:
+def num_usable_cpus() -> int:
+    """Processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from revbench.bench.cases import CASE_FIELDS, Case
 from revbench.bench.runner import Job, Outcome
@@ -29,7 +29,7 @@ class RunProgress:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             console=console,
             transient=True,
         )
@@ -50,23 +50,22 @@ class RunProgress:
     def finished(self, outcome: Outcome) -> None:
         """Prints what was found and moves the bar."""
         label = outcome.case.label(self._names)
-        self._progress.console.print(
-            f"{outcome.pass_name:<7} {label:<22} {finding(outcome)}", highlight=False, soft_wrap=True
-        )
+        line = Text.assemble(f"{outcome.pass_name:<7} {label:<22} ", finding(outcome))
+        self._progress.console.print(line, soft_wrap=True)
         self._progress.advance(self._task)
 
 
-def finding(outcome: Outcome) -> str:
-    """One line of rich markup: what a pass over a case found, or how it failed."""
+def finding(outcome: Outcome) -> Text:
+    """One line: what a pass over a case found, or how it failed."""
     values = {(m.metric, m.counter): m.value for m in outcome.measurements}
     if outcome.status != "ok":
-        return f"[bold red]{outcome.status}[/] {escape(outcome.detail)}".rstrip()
+        return Text.assemble((outcome.status, "bold red"), f" {outcome.detail}")
     if outcome.pass_name == "memory":
         peak = values["peak_bytes", "traced"] or 0
         activations = (values["activation_peak_bytes", "traced"] or 0) / outcome.case.batch_size
         found = f"peak {peak / 2**20:,.1f} MiB, activations {activations / 2**20:,.2f} MiB per image"
         if allocated := values.get(("peak_bytes", "cuda_allocated")):
             found += f", CUDA allocated {allocated / 2**20:,.1f} MiB"
-        return found
+        return Text(found)
     step_s, images_per_s = values["step_s", None] or 0, values["images_per_s", None] or 0
-    return f"step {step_s * 1e3:,.1f} ms, {images_per_s:,.1f} images/s"
+    return Text(f"step {step_s * 1e3:,.1f} ms, {images_per_s:,.1f} images/s")

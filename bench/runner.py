@@ -1,29 +1,36 @@
 """Runs the cases of a suite, each in a fresh process of its own, and stores what they find as it comes.
 
-Memory passes run one after the other. Time passes of the cases under comparison (equal but for model, rule and
-activations) are interleaved: their processes stay alive together and take turns, one step each, so that a slow minute
-of the machine hits all of them. While one steps, the others sleep.
+Memory passes run one after the other; predictions side by side. Time passes of the cases under comparison (equal but
+for model, rule and activations) are interleaved: their processes stay alive together and take turns, one step each, so
+that a slow minute of the machine hits all of them. While one steps, the others sleep.
 """
 
 import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from revbench.bench import timing
 from revbench.bench.cases import Case, Device
+from revbench.bench.environment import num_usable_cpus
+from revbench.bench.errors import RevbenchError
 from revbench.bench.records import Measurement, PassName, Status
 from revbench.bench.store import RunStore
 from revbench.bench.worker import STEP, work
 
+MAX_INTERLEAVED = 4
+"""How many cases under comparison share the memory of the machine while they take turns."""
 END_S = 5.0
 """How long a process may take to end after it was told to."""
+LONGEST_WAIT_S = 2e6
+"""The system's timers count milliseconds in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +75,24 @@ def run_jobs(
 
 
 def batches(jobs: Iterable[Job]) -> list[list[Job]]:
-    """Jobs that are measured together: neighbours under comparison in the time pass, else each alone."""
+    """Jobs whose processes live together.
+
+    Neighbours under comparison in the time pass; predictions, which nothing disturbs, as many as there are cores;
+    else each job alone.
+    """
     grouped: list[list[Job]] = []
-    for pass_name, same_pass in groupby(jobs, key=lambda job: job[1]):
-        if pass_name == "time":
-            grouped += [list(group) for _, group in groupby(same_pass, key=lambda job: comparison_key(job[0]))]
-        else:
-            grouped += [[job] for job in same_pass]
+    for (_, size), neighbours in groupby(jobs, key=_kinship):
+        together = list(neighbours)
+        grouped += [together[i : i + size] for i in range(0, len(together), size)]
     return grouped
+
+
+def _kinship(job: Job) -> tuple[object, int]:
+    """What neighbours must share to live together, and how many of them may."""
+    case, pass_name = job
+    if pass_name == "time":
+        return comparison_key(case), MAX_INTERLEAVED
+    return pass_name, num_usable_cpus() if case.device == "fake" else 1
 
 
 def comparison_key(case: Case) -> Case:
@@ -85,9 +102,13 @@ def comparison_key(case: Case) -> Case:
 
 def _measure(jobs: list[Job], *, timeout_s: float, starting: Callable[[Job], None]) -> Iterator[Outcome]:
     if jobs[0][1] != "time":
-        starting(jobs[0])
-        with CaseProcess(*jobs[0], timeout_s=timeout_s) as process:
-            yield process.outcome()
+        with ExitStack() as stack:
+            processes = []
+            for job in jobs:
+                starting(job)
+                processes.append(stack.enter_context(CaseProcess(*job, timeout_s=timeout_s)))
+            for process in processes:
+                yield process.outcome()
         return
     out_of_memory = []
     for outcome in _measure_interleaved(jobs, timeout_s=timeout_s, starting=starting):
@@ -132,16 +153,31 @@ class CaseProcess:
         self._process: BaseProcess = context.Process(
             target=work, args=(theirs, self.case, self.pass_name), daemon=True, name=f"revbench {self.case.label()}"
         )
-        self._process.start()
+        self._start()
         theirs.close()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._connection.close()
-        self._process.join(END_S if self._failure is None else 0)
+        self._process.join(END_S if error is None and self._failure is None else 0)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+    def _start(self) -> None:
+        try:
+            with _interrupts_blocked():
+                if self.case.device == "cuda":
+                    self._process.start()
+                    return
+                forkserver.ensure_running()
+            self._process.start()
+        except (OSError, EOFError) as error:
+            reason = f"{error}" or "its server ended"
+            raise RevbenchError(
+                f"cannot start a process for {self.case.label()}: {reason}; "
+                "free some memory or processes and run again, what was measured is kept"
+            ) from error
 
     @property
     def ended(self) -> bool:
@@ -178,7 +214,7 @@ class CaseProcess:
         """The next message's content if it is the expected one; else notes the failure."""
         begin = time.monotonic()
         try:
-            in_time = self._connection.poll(max(0.0, self.timeout_s - self._spent_s))
+            in_time = self._connection.poll(min(max(0.0, self.timeout_s - self._spent_s), LONGEST_WAIT_S))
             self._spent_s += time.monotonic() - begin
             if not in_time:
                 self._failure = ("timeout", f"took longer than {self.timeout_s:g} s")
@@ -204,7 +240,8 @@ def describe_exit(exit_code: int | None) -> tuple[Status, str]:
     if exit_code == -signal.SIGKILL:
         return "oom", "the system killed the process, most likely for want of memory"
     if exit_code is not None and exit_code < 0:
-        return "error", f"the process crashed with {signal.Signals(-exit_code).name}"
+        known = {number.value: number.name for number in signal.Signals}
+        return "error", f"the process crashed with {known.get(-exit_code, f'signal {-exit_code}')}"
     return "error", f"the process ended early with exit code {exit_code}"
 
 
@@ -213,5 +250,17 @@ def process_context(device: Device) -> SpawnContext | ForkServerContext:
     if device == "cuda":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["revbench.bench.worker", "revbench.bench.cli"])
+    # The optimizers would import torch._dynamo in every process anew.
+    context.set_forkserver_preload(["torch._dynamo", "revbench.bench.worker", "revbench.bench.cli"])
     return context
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Processes started inside this block never see Ctrl-C, which a terminal sends to all; the runner answers it."""
+    resource_tracker.ensure_running()  # unblocks them when it is started later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

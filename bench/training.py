@@ -1,9 +1,11 @@
 """From a case to a training step that can be run: model, rule, batch, optimizer."""
 
+import random
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
@@ -48,7 +50,7 @@ def world(case: Case) -> AbstractContextManager[object]:
 
 def prepare(case: Case) -> Training:
     """Builds the training step of a case, seeded; call it inside `world(case)`."""
-    torch.manual_seed(case.seed)
+    _seed_all(case.seed)
     device = torch.device("cuda" if case.device == "cuda" else "cpu")
     dtype = torch.float64 if case.dtype == "float64" else torch.float32
     # Made where they stay: moving a fake module's parameters is not supported.
@@ -67,6 +69,12 @@ def prepare(case: Case) -> Training:
     autocast_dtype = getattr(torch, case.dtype) if case.dtype in ("bfloat16", "float16") else None
     rule = RULES[case.rule](autocast_dtype=autocast_dtype)
     return Training(case, model, rule, batch, make_optimizer(case.optimizer, model.parameters()))
+
+
+def _seed_all(seed: int) -> None:
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
 
 
 @contextmanager

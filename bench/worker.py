@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import traceback
+from contextlib import suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
 
@@ -22,6 +23,8 @@ from revbench.bench.timing import WARM_UP_STEPS, timed_step
 from revbench.bench.training import prepare, world
 
 STEP = "step"
+SIGNS_OF_WANT = ("allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+"""How the CPU's allocator, the system, CUDA and its libraries say that memory ran out, in exceptions of other types."""
 
 
 def work(connection: Connection, case: Case, pass_name: PassName) -> None:
@@ -36,11 +39,9 @@ def work(connection: Connection, case: Case, pass_name: PassName) -> None:
             _answer_steps(connection, case)
         else:
             connection.send(("failed", "unsupported", f"there is no {pass_name} pass yet"))
-    except (BrokenPipeError, EOFError):
-        return
     except BaseException as error:
-        status, detail = describe_failure(error)
-        connection.send(("failed", status, detail))
+        with suppress(OSError):  # the runner may be gone
+            connection.send(("failed", *describe_failure(error)))
 
 
 def _answer_steps(connection: Connection, case: Case) -> None:
@@ -50,14 +51,24 @@ def _answer_steps(connection: Connection, case: Case) -> None:
     gc.collect()
     gc.disable()
     connection.send(("ready",))
-    while connection.recv() == STEP:
+    while _asked_for_step(connection):
         connection.send(("step_s", timed_step(training)))
+
+
+def _asked_for_step(connection: Connection) -> bool:
+    """Whether the runner wants another step; it closes the connection when it has enough."""
+    try:
+        return bool(connection.recv() == STEP)
+    except (EOFError, OSError):
+        return False
 
 
 def describe_failure(error: BaseException) -> tuple[Status, str]:
     """Status and one line for an exception of a training step."""
-    text = " ".join(str(error).split())
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in text:
+    # What is not printable (line ends, control codes, halves of characters) would garble the terminal.
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(error)).split())
+    told = any(sign in text for sign in SIGNS_OF_WANT)
+    if told or isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return "oom", _shortened(text) or "out of memory"
     if isinstance(error, NotImplementedError):
         return "unsupported", _shortened(text) or "not implemented"

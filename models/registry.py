@@ -86,9 +86,13 @@ def build(name: str, *, timesteps: int, **options: Any) -> SpikingNetwork:
 @cache
 def _load_plugins() -> None:
     for point in entry_points(group=PLUGIN_GROUP):
+        before = dict(_entries)
         try:
             point.load()
         except Exception as error:
+            # What it registered before it failed would be in its own way the next time.
+            _entries.clear()
+            _entries.update(before)
             raise PluginError(f"the plugin {point.name!r} ({point.value}) cannot be loaded: {error}") from error
 
 

@@ -58,9 +58,7 @@ class Timeline:
     def split_at(self, num_changes: int) -> dict[StorageKind, int]:
         """Live bytes by kind after the first `num_changes` changes."""
         kinds = self.kind_of[self.storage_of[:num_changes]]
-        return {
-            kind: int(self.delta_bytes[:num_changes][kinds == index].sum()) for index, kind in enumerate(KINDS)
-        }
+        return {kind: int(self.delta_bytes[:num_changes][kinds == index].sum()) for index, kind in enumerate(KINDS)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

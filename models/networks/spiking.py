@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from revbench.models.networks.layers import over_frames
@@ -74,4 +73,5 @@ class SpikingNetwork(nn.Module, ABC):
 
 def pooled_logits(head: nn.Linear, features: Tensor) -> Tensor:
     """Global average pooling and the linear read-out: `[T, B, C, H, W]` to `[T, B, K]`."""
-    return torch.nn.functional.linear(features.mean((-2, -1)), head.weight, head.bias)
+    logits: Tensor = head(features.mean((-2, -1)))
+    return logits

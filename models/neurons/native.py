@@ -24,7 +24,6 @@ BITS = {torch.float32: 32, torch.float64: 64}
 SURROGATES = (Sigmoid, ArcTan, Triangle, Rectangle)  # numbered as in multi_step.c
 SHORTEST_ROW = 64
 NUMBERS_PER_THREAD = 1 << 15
-PROCESS = os.getpid()
 
 
 class _Sweep(ctypes.Structure):
@@ -121,11 +120,19 @@ def _in_threads(process: int) -> Any:
     Other threads would have to share the cores with torch's, which wait actively between operators. Those do not
     survive a fork, but the runtime does not notice: a forked process gets None.
     """
-    in_threads = getattr(ctypes.CDLL(None), "GOMP_parallel", None) if process == PROCESS else None
+    if process != _first_process() or os.name != "posix":
+        return None
+    in_threads = getattr(ctypes.CDLL(None), "GOMP_parallel", None)
     if in_threads:
         in_threads.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Sweep), ctypes.c_uint, ctypes.c_uint)
         in_threads.restype = None
     return in_threads
+
+
+@functools.cache
+def _first_process() -> int:
+    """The process that ran a sweep first: one forked from it afterwards inherits the answer, not the threads."""
+    return os.getpid()
 
 
 def _library(dtype: torch.dtype) -> Any:
@@ -136,7 +143,7 @@ def _library(dtype: torch.dtype) -> Any:
 def _load(bits: int) -> tuple[ctypes.CDLL | None, str]:
     try:
         library, compiler = compiled.load(SOURCE, f"-DBITS={bits}")
-    except (compiled.CompilerError, OSError) as error:
+    except (compiled.CompilerError, OSError, ValueError) as error:
         return None, f"torch: {error}"
     library.expect_huge_pages.argtypes = (ctypes.c_void_p, ctypes.c_int64)
     return library, f"c: {compiler}"

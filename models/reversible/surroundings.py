@@ -111,7 +111,7 @@ class Autocast:
     def entered(self) -> AbstractContextManager[object]:
         """The same setting without the cache of cast weights.
 
-        A weight that was cast without gradient would be found in the cache by the recomputation, whose graph then
-        ends there; each function is evaluated once, so the cache has nothing to give.
+        A cast weight in the cache stays alive until the outermost autocast block ends; each function is evaluated
+        once, so the cache has nothing to give.
         """
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.enabled, cache_enabled=False)

@@ -21,7 +21,8 @@ def test_a_pair_is_told_with_both_numbers_per_image_and_the_ratios() -> None:
     """Golden sentence of a pair, followed by the definitions."""
     rows = [row("rev", None, 20 * MEBIBYTE, 0.3), row("plain", None, 70 * MEBIBYTE, 0.2)]
     assert comparison_sentences(rows, {"rev": "plain"}) == [
-        "rev against plain (T=4, batch 2, float32): activation peak 10.00 against 35.00 MiB per image, 3.50 times less; "
+        "rev against plain (T=4, batch 2, float32): "
+        "activation peak 10.00 against 35.00 MiB per image, 3.50 times less; "
         "end of forward 5.00 against 17.50 MiB per image, 3.50 times less; step time 1.50 times as long.",
         DEFINITIONS,
     ]
