@@ -9,7 +9,7 @@ import gc
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,13 +17,14 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
 from revbench.models import annotations
 from revbench.models.networks.msresnet import ResidualFunction, cifar_neuron
 from revbench.models.neurons import Neuron
 from revbench.models.reversible import Activations, Coupling, ReversibleSequence
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
 
 Streams = tuple[Tensor, ...]
 Gradients = list[Tensor | None]
@@ -83,8 +84,9 @@ class Accumulator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """What the potential is after `x` was added to it."""
-        self.v = 0.5 * self.v + torch.tanh(self.layer(x))
-        return self.v
+        v = 0.5 * self.v + torch.tanh(self.layer(x))
+        self.v = v
+        return v
 
     def reset(self) -> None:
         """Back to rest."""
@@ -146,8 +148,8 @@ class Nested(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Both streams after the inner sequence, added."""
-        a, b = self.sequence(x, -x)
-        return a + b
+        value: Tensor = sum(self.sequence(x, -x))
+        return value
 
 
 class Network(nn.Module):
@@ -181,9 +183,13 @@ class Blind(torch.autograd.Function):
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
-    """Weights and inputs are the same in every run."""
+def _reproducible() -> Iterator[None]:
+    """Weights and inputs are the same in every run; one thread, for tensors this small are slowed down by more."""
     torch.manual_seed(0)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 def alternating(functions: Sequence[nn.Module]) -> list[Coupling]:
@@ -334,7 +340,8 @@ def test_a_function_that_breaks_the_contract_gives_other_gradients() -> None:
 def test_one_tensor_as_both_streams_collects_both_gradients() -> None:
     """The same tensor as both streams receives the sum of their gradients, and is not changed."""
     (x,) = random_streams(1)
-    before, found = x.clone(), []
+    before = x.clone()
+    found: list[Tensor] = []
     for sequence in pair(alternating([Smooth() for _ in range(3)])):
         leaf = x.requires_grad_()
         found += torch.autograd.grad(uneven_loss(sequence(leaf, leaf)), leaf)
@@ -344,7 +351,8 @@ def test_one_tensor_as_both_streams_collects_both_gradients() -> None:
 
 def test_expanded_and_sliced_streams() -> None:
     """Streams that are views of one expanded tensor, as the networks' stems make them, give the right gradient."""
-    x, found = torch.randn(4, 2 * FEATURES, dtype=torch.float64, requires_grad=True), []
+    x = torch.randn(4, 2 * FEATURES, dtype=torch.float64, requires_grad=True)
+    found: list[Tensor] = []
     for sequence in pair(alternating([Smooth() for _ in range(3)])):
         found += torch.autograd.grad(uneven_loss(sequence(*x.expand(3, -1, -1).chunk(2, dim=-1))), x)
     assert largest_error([found[0]], [found[1]]) <= EXACT
@@ -440,6 +448,7 @@ def test_interleaved_passes() -> None:
     for order in ((0, 1), (1, 0)):
         found: list[Gradients] = []
         for sequence in pair(alternating(layers)):
+            sequence.zero_grad()
             torch.manual_seed(1)
             losses = [uneven_loss(sequence(*inputs)) for inputs in (first, second)]
             for index in order:
@@ -494,9 +503,15 @@ def test_gradient_hooks_fire_once_on_the_whole_gradient() -> None:
     recomputed, stored = pair(alternating([shared, Smooth(), shared]))
     inputs = random_streams()
     expected = gradients(stored, inputs)[2:]
-    before, after = [], []
+    before: list[Tensor] = []
+    after: list[Tensor | None] = []
+
+    def double(grad: Tensor) -> Tensor:
+        before.append(grad)
+        return 2 * grad
+
     for parameter in recomputed.parameters():
-        parameter.register_hook(lambda g: (before.append(g), 2 * g)[1])
+        parameter.register_hook(double)
         parameter.register_post_accumulate_grad_hook(lambda p: after.append(p.grad))
     found = gradients(recomputed, inputs)[2:]
     assert len(before) == len(after) == len(expected)
@@ -644,7 +659,8 @@ def test_random_state_is_kept_only_where_numbers_are_drawn() -> None:
 def test_streams_stay_in_float32_under_autocast() -> None:
     """Streams of half precision are raised to float32, and what the functions read and the outputs are float32."""
     seen: list[torch.dtype] = []
-    function = nn.Sequential(Apply(lambda x: (seen.append(x.dtype), x)[1]), nn.Linear(FEATURES, FEATURES))
+    function = nn.Linear(FEATURES, FEATURES)
+    function.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0].dtype))
     for activations in get_args(Activations):
         sequence = ReversibleSequence(alternating([function, Smooth()]), activations)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -654,13 +670,27 @@ def test_streams_stay_in_float32_under_autocast() -> None:
     assert set(seen) == {torch.float32}
 
 
+def test_cast_weights_are_not_kept_under_autocast() -> None:
+    """Autocast's cache of cast weights is off inside the functions, in both directions, and on again outside."""
+    seen: list[bool] = []
+    function = Smooth()
+    function.register_forward_pre_hook(lambda *_: seen.append(torch.is_autocast_cache_enabled()))
+    sequence = ReversibleSequence(alternating([function, Smooth()]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = uneven_loss(sequence(*random_streams(dtype=torch.float32)))
+        assert torch.is_autocast_cache_enabled()
+        loss.backward()
+        assert torch.is_autocast_cache_enabled()
+    assert seen == [False, False]
+
+
 @pytest.mark.parametrize("backward_inside", [False, True], ids=["backward outside", "backward inside"])
 def test_gradients_under_autocast(backward_inside: bool) -> None:
     """Under autocast to bfloat16 the gradients are those of the stored path to one rounding in that precision.
 
     Streams are restored to a rounding of float32, so a function reads almost the same numbers; now and then one of
-    them is rounded to the neighbouring bfloat16, which is 2**-8 away. Evaluated in another precision, or with a weight
-    that lost its graph, gradients would be wrong by far more, or missing.
+    them is rounded to the neighbouring bfloat16, which is 2**-8 away. Evaluated in another precision, gradients would
+    be wrong by far more.
     """
     recomputed, stored = pair(spiking(6), torch.float32)
     inputs, found = random_streams(shape=SEQUENCE, dtype=torch.float32), []
@@ -920,6 +950,7 @@ def test_distributed_data_parallel(tmp_path: Path) -> None:
 
 def take_part(rank: int, rendezvous: str, found: str) -> None:
     """One process of the test: both ways of activations, with and without a search for unused parameters."""
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=2)
     results = [
         second_step(DistributedDataParallel(Classifier(activations), find_unused_parameters=search), rank)

@@ -1,0 +1,63 @@
+"""The time pass: when it has enough, what it makes of seconds, and that the device is idle around a step."""
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from revbench.bench.records import Measurement
+from revbench.bench.timing import ENOUGH_S, MAX_STEPS, MIN_STEPS, enough, time_measurements, timed_step
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "expected"),
+    [
+        ([], False),
+        ([100.0] * (MIN_STEPS - 1), False),
+        ([ENOUGH_S / MIN_STEPS] * MIN_STEPS, True),
+        ([ENOUGH_S / MIN_STEPS * 0.99] * MIN_STEPS, False),
+        ([ENOUGH_S / MIN_STEPS * 0.99] * (MIN_STEPS + 1), True),
+        ([0.0] * (MAX_STEPS - 1), False),
+        ([0.0] * MAX_STEPS, True),
+    ],
+)
+def test_enough(step_seconds: list[float], expected: bool) -> None:
+    """Never fewer than the least number of steps, never more than the most, and in between until the time is up."""
+    assert enough(step_seconds) is expected
+
+
+def test_time_measurements() -> None:
+    """Median, quartiles including both ends, throughput of whole batches, and the number of steps."""
+    assert time_measurements([0.75, 0.25, 0.375, 0.5, 0.625], batch_size=6) == [
+        Measurement(metric="step_s", value=0.5, unit="s"),
+        Measurement(metric="step_spread_s", value=0.25, unit="s"),
+        Measurement(metric="images_per_s", value=12.0, unit="1/s"),
+        Measurement(metric="num_steps", value=5, unit="1"),
+    ]
+
+
+def test_an_outlier_moves_neither_median_nor_spread() -> None:
+    """One step that was interrupted for an hour does not count."""
+    calm = time_measurements([0.1, 0.2, 0.3, 0.4, 0.5], batch_size=1)
+    disturbed = time_measurements([0.1, 0.2, 0.3, 0.4, 3600.0], batch_size=1)
+    assert calm == disturbed
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_step_is_timed_from_idle_to_idle(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    """On CUDA the device is waited for before the clock starts and before it stops; on the CPU there is no waiting."""
+    events: list[str] = []
+    clock = iter([10.0, 12.5])
+
+    def read_clock() -> float:
+        events.append("clock")
+        return next(clock)
+
+    monkeypatch.setattr(time, "perf_counter", read_clock)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _: events.append("wait"))
+    training: Any = SimpleNamespace(device=torch.device(device), step=lambda: events.append("step"))
+    assert timed_step(training) == 2.5
+    waited = ["wait", "clock", "step", "wait", "clock"]
+    assert events == (waited if device == "cuda" else ["clock", "step", "clock"])

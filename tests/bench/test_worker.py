@@ -1,0 +1,114 @@
+"""What runs in the process of a case: how failures are told, and the conversation with the runner."""
+
+import gc
+import signal
+from collections.abc import Iterator
+from multiprocessing import Pipe
+from typing import Any
+
+import pytest
+import torch
+
+from revbench.bench.cases import Case
+from revbench.bench.records import PassName
+from revbench.bench.worker import STEP, describe_failure, work
+
+CASE = Case(model="msresnet", depth=1, width=8, timesteps=2, batch_size=2)
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    """The worker owns its process; here it has to give back what it took."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, handler)
+    gc.enable()
+
+
+def answers(case: Case, pass_name: PassName, *requests: str) -> list[tuple[Any, ...]]:
+    """All that a worker answers to these requests."""
+    runner, worker = Pipe()
+    for request in requests:
+        runner.send(request)
+    work(worker, case, pass_name)
+    worker.close()
+    received = []
+    while runner.poll():
+        try:
+            received.append(runner.recv())
+        except EOFError:
+            break
+    return received
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to"), ("oom", "CUDA out of memory. Tried to")),
+        (torch.OutOfMemoryError(), ("oom", "out of memory")),
+        (MemoryError(), ("oom", "out of memory")),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"),
+            ("oom", "DefaultCPUAllocator: can't allocate memory: you tried to"),
+        ),
+        (OSError(12, "Cannot allocate memory"), ("oom", "[Errno 12] Cannot allocate memory")),
+        (RuntimeError("CUDA error: out of memory"), ("oom", "CUDA error: out of memory")),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), ("oom", "cuDNN error: CUDNN_STATUS_ALLOC_FAILED")),
+        (RuntimeError("CUDA error: misaligned address"), ("error", "RuntimeError: CUDA error: misaligned address")),
+        (NotImplementedError("no float16 here"), ("unsupported", "no float16 here")),
+        (NotImplementedError(), ("unsupported", "not implemented")),
+        (ValueError(" two\n  lines\r\n"), ("error", "ValueError: two lines")),
+        (ValueError("\x1b[31mred\x07 \udcff ö"), ("error", "ValueError: [31mred ö")),
+        (KeyError("[bold]"), ("error", "KeyError: '[bold]'")),
+        (SystemExit(9), ("error", "SystemExit: 9")),
+        (ValueError("x" * 301), ("error", f"ValueError: {'x' * 297}...")),
+        (ValueError("x" * 300), ("error", f"ValueError: {'x' * 300}")),
+    ],
+)
+def test_describe_failure(error: BaseException, expected: tuple[str, str]) -> None:
+    """Status and one printable line for every kind of failure."""
+    assert describe_failure(error) == expected
+
+
+def test_an_error_is_told_with_its_place() -> None:
+    """The innermost frame is named: in a model of somebody else it is where to look."""
+    with pytest.raises(ZeroDivisionError) as raised:
+        1 / 0  # noqa: B018
+    line = raised.tb.tb_lineno
+    assert describe_failure(raised.value) == ("error", f"ZeroDivisionError: division by zero (test_worker.py:{line})")
+
+
+def test_a_memory_pass_answers_once() -> None:
+    """What was found is sent without being asked for."""
+    [(kind, found)] = answers(CASE, "memory")
+    assert kind == "found"
+    assert {"peak_bytes", "activation_peak_bytes", "num_layers"} <= {measurement.metric for measurement in found}
+
+
+def test_a_time_pass_steps_when_asked() -> None:
+    """Warm first, then one step a request, until anything else is asked."""
+    ready, *steps = answers(CASE, "time", STEP, STEP, STEP, "enough")
+    assert ready == ("ready",)
+    assert [kind for kind, _ in steps] == ["step_s"] * 3
+    assert all(seconds > 0 for _, seconds in steps)
+    assert not gc.isenabled()
+
+
+def test_a_pass_that_does_not_exist_is_unsupported() -> None:
+    """A pass without a way to measure it is told, not skipped."""
+    assert answers(CASE, "energy") == [("failed", "unsupported", "there is no energy pass yet")]
+
+
+def test_a_model_that_does_not_exist_is_an_error() -> None:
+    """Whatever goes wrong before the first step is told as well."""
+    [(kind, status, detail)] = answers(Case(model="nothing"), "memory")
+    assert (kind, status) == ("failed", "error")
+    assert detail.startswith("UnknownModelError: there is no model 'nothing'; known: ")
+
+
+@pytest.mark.parametrize("model", ["msresnet", "nothing"])
+def test_a_runner_that_has_gone_is_no_error(model: str) -> None:
+    """Where nobody listens any more, the worker ends in silence, whether it failed or not."""
+    runner, worker = Pipe()
+    runner.close()
+    work(worker, Case(model=model, depth=1, width=8, timesteps=1), "memory")

@@ -1,0 +1,196 @@
+"""The registry: models by name, options, plugins and their failures."""
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import torch
+
+from revbench.models import registry
+from revbench.models.networks.msresnet import msresnet
+from revbench.models.networks.spiking import SpikingNetwork
+from revbench.models.registry import ModelEntry, PluginError, UnknownModelError
+
+Announce = Callable[..., None]
+PLUGIN = """
+from revbench.models.networks.msresnet import msresnet
+from revbench.models.registry import ModelEntry, register
+
+register(
+    ModelEntry(name="{name}", summary="from a plugin", build=lambda **options: msresnet([1, 1, 1, 1], **options))
+)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers or loads is gone after it, and plugins are looked for anew."""
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    registry._load_plugins.cache_clear()
+    yield
+    registry._load_plugins.cache_clear()
+
+
+@pytest.fixture
+def announce(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Announce:
+    """Writes modules and announces them as plugins: `announce(my_plugin="source")`."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(**sources: str) -> None:
+        for module, source in sources.items():
+            (tmp_path / f"{module}.py").write_text(source)
+        points = [EntryPoint(name=f"{m}_plugin", value=m, group=registry.PLUGIN_GROUP) for m in sources]
+
+        def entry_points(*, group: str) -> list[EntryPoint]:
+            return [point for point in points if point.group == group]
+
+        monkeypatch.setattr(registry, "entry_points", entry_points)
+
+    return install
+
+
+def tiny(name: str = "tiny") -> ModelEntry:
+    """An entry of a small network."""
+    return ModelEntry(name=name, summary="for tests", build=lambda **options: msresnet([1, 1, 1, 1], **options))
+
+
+def test_the_published_networks_are_registered() -> None:
+    """The networks of the specification, and the four families that the scaling suites turn up."""
+    known = registry.entries()
+    families = {name for name, entry in known.items() if entry.family}
+    assert families == {"msresnet", "revsresnet", "msresnet_event", "revsresnet_event"}
+    assert set(known) - families == {
+        *("msresnet18", "msresnet34", "msresnet104", "msresnet20_event"),
+        *("revsresnet21", "revsresnet37", "revsresnet109", "revsresnet24_event"),
+    }
+
+
+def test_entries_describe_their_models() -> None:
+    """Each entry has its own name and a summary in one line; reversible models, and they alone, a counterpart."""
+    known = registry.entries()
+    for name, entry in known.items():
+        assert entry.name == name
+        assert entry.summary
+        assert "\n" not in entry.summary
+        assert entry.reversible == name.startswith("rev")
+        assert (entry.counterpart is not None) == entry.reversible
+        if entry.counterpart is not None:
+            assert not known[entry.counterpart].reversible
+            assert known[entry.counterpart].family == entry.family
+
+
+@pytest.mark.parametrize(
+    ("name", "counterpart"),
+    [
+        ("revsresnet21", "msresnet18"),
+        ("revsresnet37", "msresnet34"),
+        ("revsresnet109", "msresnet104"),
+        ("revsresnet24_event", "msresnet20_event"),
+        ("revsresnet", "msresnet"),
+        ("revsresnet_event", "msresnet_event"),
+    ],
+)
+def test_counterparts_are_those_of_the_paper(name: str, counterpart: str) -> None:
+    """A reversible network is compared with the network that the paper compares it with, over the same input."""
+    known = registry.entries()
+    assert known[name].counterpart == counterpart
+    depth = 1 if known[name].family else None
+    with torch.device("meta"):
+        shapes = {registry.build(model, timesteps=2, depth=depth).input_shape for model in (name, counterpart)}
+    assert len(shapes) == 1
+
+
+def test_every_model_can_be_built() -> None:
+    """All entries build a network with the timesteps asked for, families with depth and width as well."""
+    for name, entry in registry.entries().items():
+        options = {"depth": 2, "width": 8} if entry.family else {}
+        with torch.device("meta"):
+            network = registry.build(name, timesteps=7, **options)
+        assert isinstance(network, SpikingNetwork)
+        assert network.timesteps == 7
+
+
+def test_options_that_are_none_are_left_to_the_model() -> None:
+    """None means that the model decides: also for options that it does not have."""
+    with torch.device("meta"):
+        network = registry.build("msresnet18", timesteps=4, depth=None, width=None, activations=None, num_classes=None)
+    assert network.num_layers == 18
+    assert network.get_submodule("head").get_parameter("weight").shape == (10, 512)
+
+
+def test_options_that_a_model_does_not_have_are_refused() -> None:
+    """A value for an option that the model lacks is an error that names it."""
+    with pytest.raises(TypeError, match="activations"):
+        registry.build("msresnet18", timesteps=4, activations="stored")
+    with pytest.raises(TypeError, match="depth"):
+        registry.build("revsresnet37", timesteps=4, depth=2)
+
+
+def test_an_unknown_model_is_named_beside_the_known() -> None:
+    """The message says what was asked for and what there is."""
+    with pytest.raises(UnknownModelError, match=r"there is no model 'resnet50'; known: .*revsresnet37.*msresnet104"):
+        registry.build("resnet50", timesteps=4)
+
+
+def test_a_registered_model_can_be_built() -> None:
+    """What `register` adds is listed and built with the options given."""
+    registry.register(tiny())
+    assert registry.entries()["tiny"].summary == "for tests"
+    assert registry.build("tiny", timesteps=3, num_classes=7).num_blocks == 4
+
+
+def test_a_name_is_given_once() -> None:
+    """A second model of the same name is refused, and the first stays."""
+    first, second = tiny(), tiny()
+    registry.register(first)
+    with pytest.raises(PluginError, match="a model called 'tiny' is registered already"):
+        registry.register(second)
+    assert registry.entries()["tiny"] is first
+
+
+def test_the_entries_that_are_handed_out_are_a_copy() -> None:
+    """Whoever changes the dictionary changes their own."""
+    registry.entries().clear()
+    assert "revsresnet37" in registry.entries()
+
+
+def test_plugins_add_models(announce: Announce) -> None:
+    """Modules announced by entry points are loaded when models are first asked for, and add theirs."""
+    announce(plugin_a=PLUGIN.format(name="model_a"), plugin_b=PLUGIN.format(name="model_b"))
+    assert {"model_a", "model_b", "revsresnet37"} <= set(registry.entries())
+    assert registry.build("model_b", timesteps=2).num_blocks == 4
+
+
+def test_plugins_are_loaded_once(announce: Announce, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later questions load nothing again."""
+    announce(plugin_c=PLUGIN.format(name="model_c"))
+    registry.entries()
+    monkeypatch.setattr(registry, "entry_points", lambda **_: pytest.fail("plugins were looked for again"))
+    assert "model_c" in registry.entries()
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("raise RuntimeError('no licence')", "no licence"),
+        ("import a_module_that_is_not_there", "a_module_that_is_not_there"),
+        ("def", "invalid syntax"),
+        (PLUGIN.format(name="revsresnet37"), "a model called 'revsresnet37' is registered already"),
+    ],
+    ids=["error", "import", "syntax", "name taken"],
+)
+def test_a_plugin_that_cannot_be_loaded_is_named(announce: Announce, source: str, reason: str) -> None:
+    """The message says which plugin, from which module, and why; the cause is kept."""
+    announce(broken=source)
+    with pytest.raises(PluginError, match=rf"the plugin 'broken_plugin' \(broken\) cannot be loaded: .*{reason}") as it:
+        registry.build("revsresnet37", timesteps=4)
+    assert it.value.__cause__ is not None
+
+
+def test_a_broken_plugin_is_reported_every_time(announce: Announce) -> None:
+    """A failure is not remembered as success: the next question fails in the same words."""
+    announce(half=PLUGIN.format(name="model_d") + "\nraise RuntimeError('half way')")
+    for _ in range(2):
+        with pytest.raises(PluginError, match="cannot be loaded: half way"):
+            registry.entries()
