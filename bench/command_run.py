@@ -111,7 +111,7 @@ def _open_with_summary(
         "measures": f"{len(cases)} cases on {device}; passes: {', '.join(passes)}",
         "records": str(folder / RECORDS_NAME),
         "table": str(folder / f"{note.name}.csv"),
-        "figures": str(folder / f"{note.name}.{formats[0]}") if formats else "",
+        "figures": str(folder / f"{note.name}.{formats[0]}") if formats and "memory" in passes else "",
     }
     table = Table.grid(padding=(0, 2))
     for label, text in rows.items():

@@ -59,6 +59,7 @@ class Environment:
         pytorch_alloc_conf: options of torch's allocator.
         pytorch_cuda_alloc_conf: the same under its older name.
         omp_num_threads: threads of the processor's libraries.
+        omp_wait_policy: whether they wait for each other in a busy loop; `PASSIVE` is set unless the user chose.
         neuron_kernel: what computes multi-step neurons on the CPU: `c` with its compiler, or `torch` and why.
     """
 
@@ -90,6 +91,7 @@ class Environment:
     pytorch_alloc_conf: str | None
     pytorch_cuda_alloc_conf: str | None
     omp_num_threads: str | None
+    omp_wait_policy: str | None
     neuron_kernel: str
 
 
@@ -142,6 +144,7 @@ def capture(device: Device) -> Environment:
         pytorch_alloc_conf=os.environ.get("PYTORCH_ALLOC_CONF"),
         pytorch_cuda_alloc_conf=os.environ.get("PYTORCH_CUDA_ALLOC_CONF"),
         omp_num_threads=os.environ.get("OMP_NUM_THREADS"),
+        omp_wait_policy=os.environ.get("OMP_WAIT_POLICY"),
         neuron_kernel=native.status(),
     )
 

@@ -27,6 +27,9 @@ from revbench.bench.worker import STEP, work
 
 MAX_INTERLEAVED = 4
 """How many cases under comparison share the memory of the machine while they take turns."""
+SETTLE_S = 0.01
+"""The pause before a turn. After a step the threads of OpenMP spin for some milliseconds before they sleep, on the
+cores of the next process: without a pause small steps took twice as long beside others as alone."""
 END_S = 5.0
 """How long a process may take to end after it was told to."""
 LONGEST_WAIT_S = 2e6
@@ -131,6 +134,8 @@ def _measure_interleaved(jobs: list[Job], *, timeout_s: float, starting: Callabl
             processes.append(process)
         while running := [process for process in processes if not process.ended]:
             for process in running:
+                if len(running) > 1:
+                    time.sleep(SETTLE_S)
                 process.time_one_step()
         for process in processes:
             yield process.outcome()

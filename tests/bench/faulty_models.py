@@ -148,8 +148,8 @@ DEEDS: dict[str, Callable[[int, Tiny], object]] = {
     "lingers": lingers,
     "needs_room": needs_room,
     "hates_observers": hates_observers,
-    "notes_a": notes(lambda: "a"),
-    "notes_b": notes(lambda: "b"),
+    "notes_a": notes(lambda: f"a {time.monotonic()}"),
+    "notes_b": notes(lambda: f"b {time.monotonic()}"),
     "notes_process": notes(os.getpid),
     "notes_chance": notes(lambda: (random.random(), np.random.random(), torch.rand(()).item())),
 }

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import pairwise, product
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from revbench.bench.cases import Case, Device
 from revbench.bench.errors import OutputError, RevbenchError
 from revbench.bench.records import Measurement, PassName, Record, Status
 from revbench.bench.runner import (
+    MAX_INTERLEAVED,
+    SETTLE_S,
     CaseProcess,
     Job,
     Outcome,
@@ -82,6 +84,21 @@ def test_memory_passes_are_alone_and_time_passes_together() -> None:
         [(a, "time")],  # no neighbour of the first
         *([(case, "energy")] for case in cases),
     ]
+
+
+def test_no_more_than_fit_take_turns() -> None:
+    """Processes under comparison share the memory: of many, a few live together at a time, in order."""
+    todo = jobs("time", *"abcdefghi")
+    assert [len(group) for group in batches(todo)] == [MAX_INTERLEAVED, MAX_INTERLEAVED, 9 - 2 * MAX_INTERLEAVED]
+    assert [job for group in batches(todo) for job in group] == todo
+
+
+def test_predictions_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as there are cores, whatever they predict; what is measured beside them stays alone."""
+    monkeypatch.setattr(runner, "num_usable_cpus", lambda: 2)
+    fakes = [*jobs("memory", "a", "b", device="fake"), *jobs("memory", "c", device="fake", depth=2)]
+    real = jobs("memory", "a", "b")
+    assert batches(fakes + real) == [fakes[:2], fakes[2:], real[:1], real[1:]]
 
 
 def test_no_jobs_make_no_batches() -> None:
@@ -159,18 +176,21 @@ def test_seeds_are_set(tmp_path: Path, log: Log) -> None:
 
 
 def test_models_under_comparison_take_turns(tmp_path: Path, log: Log) -> None:
-    """Each warms up alone; from then on it is one step each, until one of them has enough."""
+    """Each warms up alone; from then on it is one step each, with a pause in which the other's threads fall asleep."""
     told, _ = measured(tmp_path, jobs("time", "notes_a", "notes_b"))
     assert told == ["> notes_a", "> notes_b", "notes_a: ok", "notes_b: ok"]
-    turns = re.fullmatch(r"aabb((?:ab)+)(a*|b*)", "".join(log()))
-    assert turns is not None, log()
+    letters, moments = zip(*(line.split() for line in log()), strict=True)
+    turns = re.fullmatch(r"aabb((?:ab)+)(a*|b*)", "".join(letters))
+    assert turns is not None, letters
     assert MIN_STEPS <= len(turns[1]) / 2 <= MAX_STEPS
+    pauses = [float(after) - float(before) for before, after in pairwise(moments[4 : 4 + len(turns[1])])]
+    assert min(pauses) > SETTLE_S
 
 
 def test_models_that_are_not_compared_do_not_take_turns(tmp_path: Path, log: Log) -> None:
     """Cases of different sizes are timed one after the other."""
     measured(tmp_path, jobs("time", "notes_a") + jobs("time", "notes_b", batch_size=2))
-    assert re.fullmatch(r"a+b+", "".join(log()))
+    assert re.fullmatch(r"a+b+", "".join(line[0] for line in log()))
 
 
 def test_nothing_watches_while_timing(tmp_path: Path, log: Log) -> None:
@@ -197,6 +217,13 @@ def test_out_of_memory_alone_is_the_result(tmp_path: Path, log: Log) -> None:
     assert log() == ["needs room"]
     told, _ = measured(tmp_path, jobs("time", "is_killed", "raises", "tiny"))
     assert told[3:] == ["raises: error", "tiny: ok", "> is_killed", "is_killed: oom"]
+
+
+@pytest.mark.usefixtures("log")
+def test_a_prediction_that_fails_disturbs_no_other(tmp_path: Path) -> None:
+    """Predictions that stand side by side end one by one, in order."""
+    told, _ = measured(tmp_path, jobs("memory", "is_killed", "tiny", "raises", device="fake"))
+    assert [line for line in told if ":" in line] == ["is_killed: oom", "tiny: ok", "raises: error"]
 
 
 @pytest.mark.usefixtures("log")

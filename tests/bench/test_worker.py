@@ -18,9 +18,11 @@ CASE = Case(model="msresnet", depth=1, width=8, timesteps=2, batch_size=2)
 
 @pytest.fixture(autouse=True)
 def _as_it_was() -> Iterator[None]:
-    """The worker owns its process; here it has to give back what it took."""
-    handler = signal.getsignal(signal.SIGINT)
+    """The worker owns its process; here it has to give back what it took, and shares the cores with other tests."""
+    handler, num_threads = signal.getsignal(signal.SIGINT), torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
+    torch.set_num_threads(num_threads)
     signal.signal(signal.SIGINT, handler)
     gc.enable()
 
