@@ -27,6 +27,7 @@ check: $(VENV)/installed-dev
 benchmark: $(VENV)/installed
 	$(BIN)/revbench run --suite recomputation --device cpu --fresh
 	$(BIN)/revbench run --suite cifar --predict --fresh
+	$(BIN)/python -m revbench.bench.benchmarks.gradients
 	$(BIN)/python -m revbench.bench.benchmarks.neuron
 
 clean:

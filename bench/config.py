@@ -148,7 +148,14 @@ def load_config(path: Path) -> Config:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also for integers too long and lists too deep
         raise ConfigError(f"{path} is not TOML: {_with_position(str(error), text)}; mend it there") from None
-    return _checked(Config, data, str(path))
+    config = _checked(Config, data, str(path))
+    for name in config.suites:
+        if name == "records" or not re.fullmatch(r"\w[\w .-]*", name):
+            raise ConfigError(
+                f"{path}: {_dotted(['suites', name])} cannot name the suite's files; "
+                "use letters, digits, - and _, and another word than records"
+            )
+    return config
 
 
 def check_overrides(values: Mapping[str, Any]) -> dict[str, Any]:

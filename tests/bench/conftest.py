@@ -14,7 +14,7 @@ from revbench.bench import cli
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[bytes]"]
-QUIET = {"OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+QUIET = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "COLUMNS": "80"}
 """Threads that spin while they wait would make tests beside this one slow."""
 
 

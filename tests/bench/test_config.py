@@ -39,6 +39,13 @@ def test_axes_are_the_fields_of_a_case() -> None:
     assert [*Axes.model_fields] == [field for field in CASE_FIELDS if field not in {"model", "device"}]
 
 
+@pytest.mark.parametrize("name", ["records", "a/b", "..", ".hidden", "", "a\\\\b"])
+def test_a_suite_whose_name_cannot_name_its_files_is_refused(tmp_path: Path, name: str) -> None:
+    """A suite's CSV must neither replace `records.csv` nor lie outside the run folder."""
+    message = sentence(tmp_path, SUITE.replace("suites.small", f'suites."{name}"'))
+    assert message.endswith("use letters, digits, - and _, and another word than records")
+
+
 def test_scalar_is_a_list_of_one(tmp_path: Path) -> None:
     """A scalar and a list of one value say the same."""
     suite = read(tmp_path, SUITE + "depth = 4\nwidth = [8]\nseed = 0").suite("small")

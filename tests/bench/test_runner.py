@@ -101,6 +101,15 @@ def test_predictions_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None
     assert batches(fakes + real) == [fakes[:2], fakes[2:], real[:1], real[1:]]
 
 
+def test_predictions_run_side_by_side_and_few_cases_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions are as many at once as there are cores; of many models under comparison, four take turns."""
+    monkeypatch.setattr(runner, "num_usable_cpus", lambda: 3)
+    fake = [Case(model=f"m{i}", device="fake") for i in range(5)]
+    assert [len(batch) for batch in batches([(case, "memory") for case in fake])] == [3, 2]
+    real = [Case(model=f"m{i}") for i in range(9)]
+    assert [len(batch) for batch in batches([(case, "time") for case in real])] == [4, 4, 1]
+
+
 def test_no_jobs_make_no_batches() -> None:
     """Nothing is not a batch of nothing."""
     assert batches([]) == []
