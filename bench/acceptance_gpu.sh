@@ -36,19 +36,21 @@ attempt() {
     [ "$status" -eq 0 ] || { echo "=== $name ended with exit code $status"; failures=$((failures + 1)); }
 }
 measure() {
-    local suite=$1 batch=$2
-    local arguments=(-m revbench run --suite "$suite" --set "batch_size=$batch" --format png,svg,pdf)
+    local suite=$1
+    shift
+    local arguments=(-m revbench run --suite "$suite" --format png,svg,pdf)
+    for axis in "$@"; do arguments+=(--set "$axis"); done
     attempt 200 "$suite" "$python" "${arguments[@]}" --device cuda --out "$out/$suite"
     attempt 60 "$suite-predicted" "$python" "${arguments[@]}" --predict --out "$out/$suite-predicted"
     attempt 30 "$suite-comparison" "$python" -m revbench.bench.benchmarks.prediction "$out/$suite" "$out/$suite-predicted"
 }
 
 attempt 120 gpu-tests "$python" -m pytest "$root/tests" -m gpu -q -p no:cacheprovider
-measure depth-scaling 128
-measure cifar 32
-measure recomputation 128
-measure event 16
+measure depth-scaling batch_size=128 width=64
+measure cifar batch_size=32
+measure recomputation batch_size=128
+measure event batch_size=16
 
-tar -C "$out" --exclude acceptance.tar.gz -czf "$out/acceptance.tar.gz" .
+tar -C "$out" --exclude acceptance.tar.gz -czf "$link/acceptance.tar.gz" . && mv "$link/acceptance.tar.gz" "$out"
 echo "=== $failures of the parts failed; all results are in $out"
 [ "$failures" -eq 0 ]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -32,8 +33,8 @@ Function = Callable[[Dynamics, Tensor], Tensor]
 
 def main() -> None:
     """Prints the table."""
-    table = Table()
-    for heading in ("shape", "neuron", "threads", "plain ms", "torch ms", "c ms", "torch", "c"):
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for heading in ("shape", "neuron", "threads", "plain\nms", "torch\nms", "c\nms", "torch", "c"):
         table.add_column(heading, no_wrap=True, justify="right")
     for shape in SHAPES:
         for name, dynamics in NEURONS.items():
