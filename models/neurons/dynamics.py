@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from revbench.models import annotations
 from revbench.models.neurons.surrogates import Sigmoid, Surrogate, step
 
 
@@ -69,11 +70,16 @@ def single_step(dynamics: Dynamics, x: Tensor, v: Tensor | None = None) -> tuple
     """
     h = charge(dynamics, x, v)
     spikes = step(h - dynamics.threshold, dynamics.surrogate)
-    constant = spikes.detach() if dynamics.detach_reset else spikes
+    with annotations.kind("neuron_state"):
+        return spikes, reset(dynamics, h, spikes.detach() if dynamics.detach_reset else spikes)
+
+
+def reset(dynamics: Dynamics, h: Tensor, spikes: Tensor) -> Tensor:
+    """The potential after the spikes."""
     if dynamics.v_reset is None:
-        return spikes, h - dynamics.threshold * constant
-    v = h * (1 - constant)
-    return spikes, v + dynamics.v_reset * constant if dynamics.v_reset else v
+        return h - dynamics.threshold * spikes
+    v = h * (1 - spikes)
+    return v + dynamics.v_reset * spikes if dynamics.v_reset else v
 
 
 def multi_step_reference(dynamics: Dynamics, x: Tensor) -> Tensor:

@@ -222,6 +222,17 @@ def test_declared_kinds_count_where_nothing_else_does() -> None:
     assert a.shape == b.shape == c.shape
 
 
+def test_the_potential_of_a_neuron_is_neuron_state() -> None:
+    """What a neuron carries from one timestep to the next has a kind of its own: here one matrix and no more."""
+    x, neuron = matrix() + 0.5, IF()
+    with tracked([x]) as tracker, torch.no_grad():
+        v = None
+        for _ in range(3):
+            _, v = neuron.single_step(x, v)
+    assert alive(tracker.timeline(), "neuron_state") == KB
+    assert v is not None
+
+
 def test_a_model_called_once_per_timestep() -> None:
     """An outer loop over time: the graph grows by the same bytes each timestep, and shared weights count once."""
     layer, neuron = nn.Linear(SIDE, SIDE, bias=False), IF()
