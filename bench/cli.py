@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
-        "Measures what training a spiking neural network costs in memory, time and energy, "
+        "Measures what training a spiking neural network costs in memory and time, "
         "and how that cost grows with depth and timesteps.\n\n"
         "Begin with `revbench run --suite depth-scaling`; `revbench list` shows what can be measured."
     ),

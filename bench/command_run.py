@@ -108,7 +108,7 @@ def _open_with_summary(
         "suite": f"{note.name}: {note.title}",
         "claim": note.claim,
         "mirrors": note.mirrors,
-        "measures": f"{len(cases)} cases on {device}; passes: {', '.join(passes)}",
+        "measures": f"{_count(cases)} on {device}; passes: {', '.join(passes)}",
         "records": str(folder / RECORDS_NAME),
         "table": str(folder / f"{note.name}.csv"),
         "figures": str(folder / f"{note.name}.{formats[0]}") if formats and "memory" in passes else "",
@@ -164,7 +164,11 @@ def _print_plan(cases: Sequence[Case], passes: Sequence[PassName], console: Cons
             status.update(Text(f"estimating {case.label()}"))
             table.add_row(case.label(), case.id, _estimate(case))
     console.print(table)
-    console.print(f"{len(cases)} cases, passes over each: {', '.join(passes)}; nothing was measured")
+    console.print(f"{_count(cases)}, passes over each: {', '.join(passes)}; nothing was measured")
+
+
+def _count(cases: Sequence[Case]) -> str:
+    return "1 case" if len(cases) == 1 else f"{len(cases)} cases"
 
 
 def _estimate(case: Case) -> str:
