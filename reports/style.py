@@ -55,8 +55,11 @@ WITHOUT_DATE: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "p
 
 
 def new_figure(rows: Sequence[CaseRow], suite_title: str, height_in: float) -> Figure:
-    """An empty figure of that height, below the title of the suite and, in grey, what all its cases have in common."""
-    title, common = wrap(suite_title, 52), wrap(common_description(rows), 62)
+    """An empty figure of that height, below the title of the suite and, in grey, what all its cases have in common.
+
+    The seed, on which no figure depends, is left to the tables.
+    """
+    title, common = wrap(suite_title, 52), wrap(common_description(rows, leaving_out=["seed"]), 62)
     title_in = 1.3 * FONT_SIZE * len(title) / POINTS_PER_INCH
     header_in = title_in + (1.3 * LABEL_SIZE * len(common) + FONT_SIZE) / POINTS_PER_INCH
     total_in = height_in + header_in

@@ -35,10 +35,10 @@ def describe(case: Case, names: Iterable[str]) -> str:
     return ", ".join(field_phrase(name, value) for name, value in values if value is not None)
 
 
-def common_description(rows: Sequence[CaseRow]) -> str:
-    """What all the rows have in common, in one line; the model is left out."""
-    varying = varying_fields(rows)
-    return describe(rows[0].case, [name for name in CASE_FIELDS if name != "model" and name not in varying])
+def common_description(rows: Sequence[CaseRow], leaving_out: Sequence[str] = ()) -> str:
+    """What all the rows have in common, in one line; the model and the fields named are left out."""
+    untold = {"model", *varying_fields(rows), *leaving_out}
+    return describe(rows[0].case, [name for name in CASE_FIELDS if name not in untold])
 
 
 def growth_sentences(rows: Sequence[CaseRow], axis: Axis = "depth") -> list[str]:
