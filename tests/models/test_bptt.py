@@ -1,7 +1,7 @@
 """The rule BPTT against a training step written down, and what it announces."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -33,16 +33,6 @@ class Probe(nn.Module):
         logits = torch.stack([self.layer(x * (t + 1)) for t in range(3)])
         self.dtypes.append(logits.dtype)
         return logits
-
-
-@pytest.fixture(autouse=True)
-def _reproducible() -> Iterator[None]:
-    """Weights and inputs are the same in every run; one thread, for tensors this small are slowed down by more."""
-    torch.manual_seed(0)
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def probe_batch() -> Batch:

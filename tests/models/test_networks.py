@@ -1,7 +1,7 @@
 """The residual networks against the specification, and with recomputed against stored activations."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -26,16 +26,6 @@ IMAGE_NETWORKS = ("msresnet18", "msresnet34", "msresnet104", "revsresnet21", "re
 EVENT_NETWORKS = ("msresnet20_event", "revsresnet24_event")
 FAMILIES = ("msresnet", "revsresnet", "msresnet_event", "revsresnet_event")
 REVERSIBLE = ("revsresnet", "revsresnet_event")
-
-
-@pytest.fixture(autouse=True)
-def _reproducible() -> Iterator[None]:
-    """Weights and inputs are the same in every run; one thread, for tensors this small are slowed down by more."""
-    torch.manual_seed(0)
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def on_meta(name: str, **options: object) -> SpikingNetwork:

@@ -9,7 +9,7 @@ import gc
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -180,16 +180,6 @@ class Blind(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, None]:
         """Undefined gradients."""
         return None, None
-
-
-@pytest.fixture(autouse=True)
-def _reproducible() -> Iterator[None]:
-    """Weights and inputs are the same in every run; one thread, for tensors this small are slowed down by more."""
-    torch.manual_seed(0)
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def alternating(functions: Sequence[nn.Module]) -> list[Coupling]:
