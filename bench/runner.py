@@ -28,8 +28,8 @@ from revbench.bench.worker import STEP, work
 MAX_INTERLEAVED = 4
 """How many cases under comparison share the memory of the machine while they take turns."""
 SETTLE_S = 0.01
-"""The pause before a turn. After a step the threads of OpenMP spin for some milliseconds before they sleep, on the
-cores of the next process: without a pause small steps took twice as long beside others as alone."""
+"""The pause before a turn, for users who choose busy waiting: the threads of OpenMP then spin for some milliseconds
+after a step, on the cores of the next process, and small steps took twice as long beside others as alone."""
 END_S = 5.0
 """How long a process may take to end after it was told to."""
 LONGEST_WAIT_S = 2e6

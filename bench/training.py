@@ -33,6 +33,11 @@ class Training:
         """Runs one training step; returns the loss."""
         return self.rule.step(self.model, self.batch, self.optimizer)
 
+    def warm_up(self, num_steps: int) -> None:
+        """Runs training steps that are not looked at."""
+        for _ in range(num_steps):
+            self.step()
+
     @property
     def device(self) -> torch.device:
         """Where it runs."""

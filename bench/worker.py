@@ -46,8 +46,7 @@ def work(connection: Connection, case: Case, pass_name: PassName) -> None:
 
 def _answer_steps(connection: Connection, case: Case) -> None:
     training = prepare(case)
-    for _ in range(WARM_UP_STEPS):
-        training.step()
+    training.warm_up(WARM_UP_STEPS)
     gc.collect()
     gc.disable()
     connection.send(("ready",))

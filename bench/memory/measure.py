@@ -47,8 +47,7 @@ def memory_pass(training: Training) -> list[Measurement]:
     On CUDA the allocator's counters are read over a step without the tracker, which follows in a step of its own.
     """
     found = model_measurements(training)
-    for _ in range(WARM_UP_STEPS):
-        training.step()
+    training.warm_up(WARM_UP_STEPS)
     if training.device.type == "cuda":
         found += measure_peaks(training.step, training.device)
     return found + traced_measurements(trace(training))

@@ -16,6 +16,5 @@ def predict_peak(case: Case) -> Peak:
     fake = replace(case, device="fake")
     with world(fake):
         training = prepare(fake)
-        for _ in range(WARM_UP_STEPS):
-            training.step()
+        training.warm_up(WARM_UP_STEPS)
         return peak(trace(training))
