@@ -18,6 +18,7 @@ from revbench.bench.memory.timeline import (
 )
 from revbench.bench.memory.tracker import Tracker
 from revbench.models import annotations
+from revbench.models.networks.layers import AveragePool
 from revbench.models.neurons import IF
 
 KB = 1024
@@ -277,3 +278,21 @@ def test_an_exception_ends_the_tracker_cleanly() -> None:
         layer(torch.ones(1, 2)).sum().backward()
     assert len(tracker.timeline().delta_bytes) == before
     assert not tracker.timeline().phase_ends
+
+
+def test_deaths_after_the_tracker_are_not_noted() -> None:
+    """What outlives the tracker stays alive in its timeline."""
+    with tracked() as tracker:
+        a = matrix()
+    del a
+    assert alive(tracker.timeline()) == KB
+
+
+def test_the_average_pool_keeps_its_input_alive_in_no_way() -> None:
+    """After the forward pass only the pooled frames are left, neither saved nor kept as an attribute."""
+    x = torch.randn(1, 1, SIDE, SIDE, requires_grad=True)
+    with tracked([x]) as tracker, annotations.phase("forward"):
+        spikes = x * 1
+        pooled = AveragePool(3, stride=2, padding=1)(spikes)
+        del spikes
+    assert phase_end_splits(tracker.timeline())["forward"]["saved"] == pooled.nbytes == KB // 4
