@@ -16,8 +16,6 @@ from revbench.models.data import Batch, synthetic_batch
 from revbench.models.networks.spiking import SpikingNetwork
 from revbench.models.rules import RULES, Rule
 
-NUM_CLASSES = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Training:
@@ -67,7 +65,7 @@ def prepare(case: Case) -> Training:
         model.input_shape,
         batch_size=case.batch_size,
         timesteps=case.timesteps,
-        num_classes=NUM_CLASSES,
+        num_classes=model.num_classes,
         dtype=dtype,
         device=device,
     )

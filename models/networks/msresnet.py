@@ -87,6 +87,7 @@ class MSResNet(SpikingNetwork):
         super().__init__()
         self.input_shape = input_shape
         self.timesteps = timesteps
+        self.num_classes = num_classes
         self.num_blocks = sum(blocks)
         self.num_layers = 2 + 2 * self.num_blocks
         self.stem = stem

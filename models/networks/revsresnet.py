@@ -65,6 +65,7 @@ class RevSResNet(SpikingNetwork):
         super().__init__()
         self.input_shape = input_shape
         self.timesteps = timesteps
+        self.num_classes = num_classes
         self.num_blocks = sum(blocks)
         self.num_layers = 1 + len(widths) + 4 * self.num_blocks
         self.stem = stem

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revbench.models.networks.layers import over_frames
@@ -26,6 +27,7 @@ class InputShape:
         return (batch_size, *frame) if self.kind == "images" else (timesteps, batch_size, *frame)
 
 
+IMAGENET = InputShape(kind="images", channels=3, height=224, width=224)
 CIFAR = InputShape(kind="images", channels=3, height=32, width=32)
 EVENTS = InputShape(kind="events", channels=2, height=128, width=128)
 
@@ -36,12 +38,14 @@ class SpikingNetwork(nn.Module, ABC):
     Attributes:
         input_shape: what the network reads.
         timesteps: T.
+        num_classes: K.
         num_layers: weighted layers, counted as in the model's name.
         num_blocks: residual blocks.
     """
 
     input_shape: InputShape
     timesteps: int
+    num_classes: int
     num_layers: int
     num_blocks: int
 
@@ -62,6 +66,15 @@ class SpikingNetwork(nn.Module, ABC):
     @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
         """Logits of every timestep, `[T, B, K]`, for a checked input."""
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The loss that the network is trained with: the cross entropy of the logits' mean over timesteps (RevSNN).
+
+        Args:
+            logits: `[T, B, K]`, as the network returns them.
+            targets: class indices `[B]`.
+        """
+        return F.cross_entropy(logits.mean(0), targets)
 
     def stem_once(self, stem: nn.Module, x: Tensor) -> Tensor:
         """The stem's output as a sequence `[T, B, C, H, W]`: images go through once and are seen T times."""

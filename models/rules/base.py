@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from revbench.models.data import Batch
+from revbench.models.networks.spiking import SpikingNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +25,11 @@ class Rule(ABC):
     autocast_dtype: torch.dtype | None = None
 
     @abstractmethod
-    def step(self, model: nn.Module, batch: Batch, optimizer: Optimizer) -> Tensor:
+    def step(self, model: SpikingNetwork, batch: Batch, optimizer: Optimizer) -> Tensor:
         """Runs one training step; returns the loss, detached.
 
         Args:
-            model: maps `batch.inputs` to logits `[T, B, K]`.
+            model: maps `batch.inputs` to logits `[T, B, K]`, and has the loss of these.
             batch: inputs and targets.
             optimizer: over the model's parameters.
         """

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from revbench.models import annotations
 from revbench.models.data import Batch
+from revbench.models.networks.spiking import SpikingNetwork
 from revbench.models.rules.base import Rule
 
 
@@ -15,14 +15,14 @@ from revbench.models.rules.base import Rule
 class BPTT(Rule):
     """One forward pass over all timesteps, one backward pass, one optimizer step.
 
-    The loss is the cross entropy of the logits' mean over timesteps (RevSNN's networks).
+    The loss is the network's own (`SpikingNetwork.loss`), a function of the logits of all timesteps.
     """
 
-    def step(self, model: nn.Module, batch: Batch, optimizer: Optimizer) -> Tensor:
+    def step(self, model: SpikingNetwork, batch: Batch, optimizer: Optimizer) -> Tensor:
         """See `Rule.step`."""
         optimizer.zero_grad(set_to_none=True)
         with annotations.phase("forward"), self.autocast(batch.inputs.device):
-            loss = F.cross_entropy(model(batch.inputs).mean(0), batch.targets)
+            loss = model.loss(model(batch.inputs), batch.targets)
         with annotations.phase("backward"):
             loss.backward()
         with annotations.phase("optimizer"):

@@ -43,6 +43,7 @@ class Tiny(SpikingNetwork):
         super().__init__()
         self.input_shape = InputShape(kind="images", channels=1, height=4, width=4)
         self.timesteps = timesteps
+        self.num_classes = 10
         self.num_layers = self.num_blocks = 1
         self.head = nn.Linear(16, 10)
         self.num_steps = 0

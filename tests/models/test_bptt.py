@@ -23,6 +23,8 @@ OPTIMIZERS: list[MakeOptimizer] = [
 class Probe(nn.Module):
     """A linear read-out of three timesteps that notes the precision it computes in."""
 
+    loss = SpikingNetwork.loss
+
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(4, 5)

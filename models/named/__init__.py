@@ -1,0 +1,1 @@
+"""The models that come with revbench, by name: one file for each group of papers."""
