@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 DType = Literal["float32", "float64", "bfloat16", "float16"]
 Device = Literal["cpu", "cuda", "fake"]
 Activations = Literal["recomputed", "stored"]
+States = Literal["stored", "coded", "inverted"]
 OptimizerName = Literal["sgd", "adamw"]
 DTYPES: tuple[str, ...] = get_args(DType)
 
@@ -24,6 +25,8 @@ class Case:
         depth: blocks per stage, for families; None for models of a fixed size.
         width: channels of the first stage, for families; None for the model's own.
         activations: `recomputed` or `stored`, for reversible models; None for the model's own way.
+        states: how the states of T-RevSNN survive to the backward pass: `stored`, `coded` or `inverted`; None for the
+            model's own way.
         timesteps: simulation length T.
         batch_size: images per training step.
         dtype: float32 and float64 as they are; bfloat16 and float16 under autocast.
@@ -37,6 +40,7 @@ class Case:
     depth: int | None = None
     width: int | None = None
     activations: Activations | None = None
+    states: States | None = None
     timesteps: int = 4
     batch_size: int = 1
     dtype: DType = "float32"
@@ -46,8 +50,12 @@ class Case:
 
     @cached_property
     def id(self) -> str:
-        """The identity of the case: 16 hexadecimal digits of the SHA-256 of its fields."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:16]
+        """The identity of the case: 16 hexadecimal digits of the SHA-256 of its fields, but for those that are None.
+
+        So a field that a later version adds leaves the identity of the cases that do not use it.
+        """
+        said = {name: value for name, value in self.as_dict().items() if value is not None}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, in order."""
@@ -66,7 +74,7 @@ class Case:
 
 
 _SHORT = {"timesteps": "T", "batch_size": "batch"}
-_TOLD = ("rule", "depth", "width", "activations", "timesteps", "batch_size", "dtype", "optimizer", "seed")
+_TOLD = ("rule", "depth", "width", "activations", "states", "timesteps", "batch_size", "dtype", "optimizer", "seed")
 _USUAL: dict[str, object] = {"rule": "bptt", "dtype": "float32", "optimizer": "sgd", "seed": 0}
 
 

@@ -35,6 +35,10 @@ class Catalog:
         """Whether it can recompute its activations."""
         return self.entries[name].reversible
 
+    def has_states(self, name: str) -> bool:
+        """Whether it has states that can survive in several ways."""
+        return self.entries[name].states
+
     def counterparts(self) -> dict[str, str]:
         """The model that each is compared with, where there is one."""
         return {name: entry.counterpart for name, entry in self.entries.items() if entry.counterpart}

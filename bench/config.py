@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from revbench.bench.cases import Activations, DType, OptimizerName
+from revbench.bench.cases import Activations, DType, OptimizerName, States
 from revbench.bench.errors import ConfigError, nearest
 from revbench.bench.records import PassName
 
@@ -46,6 +46,7 @@ class Axes(_Table):
     depth: Values[PositiveInt] = ()
     width: Values[PositiveInt] = ()
     activations: Values[Activations] = ()
+    states: Values[States] = ()
     timesteps: Values[PositiveInt] = ()
     batch_size: Values[PositiveInt] = ()
     dtype: Values[DType] = ()

@@ -99,8 +99,8 @@ def _kinship(job: Job) -> tuple[object, int]:
 
 
 def comparison_key(case: Case) -> Case:
-    """Equal for cases under comparison: the case without model, rule and activations."""
-    return replace(case, model="", rule="", activations=None)
+    """Equal for cases under comparison: the case without model, rule, activations and states."""
+    return replace(case, model="", rule="", activations=None, states=None)
 
 
 def _measure(jobs: list[Job], *, timeout_s: float, starting: Callable[[Job], None]) -> Iterator[Outcome]:

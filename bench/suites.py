@@ -31,6 +31,9 @@ class ModelCatalog(Protocol):
     def is_reversible(self, name: str) -> bool:
         """Whether it can recompute its activations."""
 
+    def has_states(self, name: str) -> bool:
+        """Whether it has states that can survive to the backward pass in several ways."""
+
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, Any]:
     """Overrides as the command line gives them, `depth=1,2,4`, for `Suite.with_overrides`.
@@ -72,7 +75,8 @@ def expand(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
     """The cases of a suite: the product of its axes, without duplicates, in a stable order.
 
     The loops nest in the order of the fields of a case, `rule` outermost, and the models are the innermost loop: the
-    models under comparison are neighbours. `activations` counts for reversible models only; other models get None.
+    models under comparison are neighbours. `activations` counts for reversible models only, and `states` for
+    those that have them where their activations are not stored; other cases get None.
 
     Raises:
         ConfigError: a model or rule is unknown, a family lacks a depth, or a model of a fixed size was given one.
@@ -85,11 +89,15 @@ def expand(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
         for point in product(*axes.values())
         for model in suite.models
     )
-    return list(dict.fromkeys(case if catalog.is_reversible(case.model) else _plain(case) for case in cases))
+    return list(dict.fromkeys(_meaningful(case, catalog) for case in cases))
 
 
-def _plain(case: Case) -> Case:
-    return replace(case, activations=None)
+def _meaningful(case: Case, catalog: ModelCatalog) -> Case:
+    if not catalog.is_reversible(case.model):
+        return replace(case, activations=None, states=None)
+    if not catalog.has_states(case.model) or case.activations == "stored":
+        return replace(case, states=None)
+    return case
 
 
 def _check_names(suite: Suite, catalog: ModelCatalog) -> None:

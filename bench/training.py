@@ -59,7 +59,12 @@ def prepare(case: Case) -> Training:
     # Made where they stay: moving a fake module's parameters is not supported.
     with device, default_dtype(dtype):
         model = registry.build(
-            case.model, timesteps=case.timesteps, depth=case.depth, width=case.width, activations=case.activations
+            case.model,
+            timesteps=case.timesteps,
+            depth=case.depth,
+            width=case.width,
+            activations=case.activations,
+            states=case.states,
         )
     batch = synthetic_batch(
         model.input_shape,

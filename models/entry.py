@@ -15,9 +15,10 @@ class ModelEntry:
         name: what the user types.
         summary: one line for `revbench list`.
         build: makes the network from `timesteps` and, where given, `depth` (families only, always given), `width`
-            (families only) and `activations` (reversible models only).
+            (families only), `activations` (reversible models only) and `states` (those of `states` only).
         family: whether depth (blocks in each stage) and width are free.
         reversible: whether the activations can be `recomputed` or `stored`.
+        states: whether states can be `stored`, `coded` or `inverted` where activations are recomputed.
         counterpart: the model that the paper compares with.
     """
 
@@ -26,6 +27,7 @@ class ModelEntry:
     build: Callable[..., SpikingNetwork]
     family: bool = False
     reversible: bool = False
+    states: bool = False
     counterpart: str | None = None
 
 

@@ -34,7 +34,7 @@ def with_counterparts(rows: Sequence[CaseRow], counterparts: Mapping[str, str]) 
     found = []
     for row in rows:
         name = counterparts.get(row.case.model)
-        twin = by_case.get(replace(row.case, model=name, activations=None)) if name else None
+        twin = by_case.get(replace(row.case, model=name, activations=None, states=None)) if name else None
         if twin is not None and row.case.activations != "stored":
             found.append(_comparison(row, twin))
     return found
@@ -48,7 +48,7 @@ def with_stored(rows: Sequence[CaseRow]) -> list[Comparison]:
 
 
 def _stored(case: Case) -> Case:
-    return replace(case, activations="stored")
+    return replace(case, activations="stored", states=None)
 
 
 def _comparison(subject: CaseRow, reference: CaseRow) -> Comparison:

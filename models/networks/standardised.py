@@ -76,11 +76,14 @@ class _Standardise(torch.autograd.Function):
     def forward(ctx: Any, weight: Tensor, gain: Tensor, correction: int, epsilon: float) -> Tensor:
         rows = weight.flatten(1)
         fan_in = rows.shape[1]
-        variance, mean = torch.var_mean(rows, 1, correction=correction, keepdim=True)
-        scale = (variance * fan_in + epsilon).rsqrt()
-        ctx.save_for_backward(weight, gain, mean, scale)
         ctx.variance_ratio = fan_in / (fan_in - correction)
-        return (rows - mean).mul_(scale * gain.flatten(1)).view(weight.shape)
+        mean = rows.mean(1, keepdim=True)
+        centred = rows - mean
+        # Twice as fast as `torch.var_mean`, which walks along each row.
+        norm = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+        scale = (norm.square() * ctx.variance_ratio + epsilon).rsqrt()
+        ctx.save_for_backward(weight, gain, mean, scale)
+        return centred.mul_(scale * gain.flatten(1)).view(weight.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

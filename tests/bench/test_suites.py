@@ -18,7 +18,7 @@ class FakeCatalog:
     def names(self) -> list[str]:
         """Families, then models of a fixed size, each plain and reversible."""
         fixed = ["msresnet18", "revsresnet21", "msresnet34", "revsresnet37", "msresnet20_event", "revsresnet24_event"]
-        return ["msresnet", "revsresnet", *fixed]
+        return ["msresnet", "revsresnet", "trevsnn", *fixed]
 
     def rules(self) -> list[str]:
         """Two rules."""
@@ -26,11 +26,15 @@ class FakeCatalog:
 
     def takes_depth(self, name: str) -> bool:
         """The families."""
-        return name in {"msresnet", "revsresnet"}
+        return name in {"msresnet", "revsresnet", "trevsnn"}
 
     def is_reversible(self, name: str) -> bool:
         """Those whose name says so."""
-        return name.startswith("rev")
+        return name.startswith(("rev", "trev"))
+
+    def has_states(self, name: str) -> bool:
+        """One family."""
+        return name == "trevsnn"
 
 
 CATALOG = FakeCatalog()
@@ -92,6 +96,24 @@ def test_duplicates_are_removed() -> None:
     assert len(expand(suite(depth=[1, 1, 2], models=["msresnet", "msresnet"]), "cpu", CATALOG)) == 2
 
 
+def test_states_count_where_a_model_has_them_and_recomputes() -> None:
+    """Stored activations leave no choice of states, and other models have none."""
+    chosen = suite(
+        models=["msresnet", "revsresnet", "trevsnn"],
+        depth=1,
+        activations=["recomputed", "stored"],
+        states=["coded", "inverted"],
+    )
+    assert [(case.model, case.activations, case.states) for case in expand(chosen, "cpu", CATALOG)] == [
+        ("msresnet", None, None),
+        ("revsresnet", "recomputed", None),
+        ("trevsnn", "recomputed", "coded"),
+        ("trevsnn", "recomputed", "inverted"),
+        ("revsresnet", "stored", None),
+        ("trevsnn", "stored", None),
+    ]
+
+
 def test_activations_count_for_reversible_models_only() -> None:
     """A model that is not reversible gets one case without activations."""
     cases = expand(suite(depth=1, activations=["recomputed", "stored"]), "cpu", CATALOG)
@@ -111,12 +133,12 @@ def test_activations_count_for_reversible_models_only() -> None:
         (
             {"models": ["msresnet", "msresnet18"], "depth": 1},
             "the model 'msresnet18' has a fixed size and takes no depth; "
-            "remove depth, or choose only families: msresnet, revsresnet",
+            "remove depth, or choose only families: msresnet, revsresnet, trevsnn",
         ),
         (
             {"models": "revsresnet21", "width": 8},
             "the model 'revsresnet21' has a fixed size and takes no width; "
-            "remove width, or choose only families: msresnet, revsresnet",
+            "remove width, or choose only families: msresnet, revsresnet, trevsnn",
         ),
     ],
 )

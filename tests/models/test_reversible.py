@@ -822,12 +822,10 @@ def test_a_coupling_may_not_read_its_target() -> None:
         Coupling(1, (0, 1), nn.Identity())
 
 
-@pytest.mark.parametrize(
-    "wiring", [[], [(0, (1,))], [(1, (0,))], [(0, (2,)), (2, (0,))], [(0, (-1,)), (1, (0,))]], ids=str
-)
+@pytest.mark.parametrize("wiring", [[], [(0, (2,)), (2, (0,))], [(0, (-1,)), (1, (0,))]], ids=str)
 def test_streams_without_a_gap(wiring: list[tuple[int, tuple[int, ...]]]) -> None:
-    """The streams are 0, 1, ..., each of them a target, and there is at least one."""
-    with pytest.raises(ValueError, match="each is the target of a coupling"):
+    """The streams are 0, 1, ..., and there is at least one coupling."""
+    with pytest.raises(ValueError, match="without gaps"):
         ReversibleSequence(Coupling(target, sources, nn.Identity()) for target, sources in wiring)
 
 

@@ -12,30 +12,30 @@ from revbench.bench.records import Record
 from revbench.reports.tables import terminal_table, write_cases_csv, write_records_csv
 
 RECORDS_CSV = """\
-case_id,model,rule,depth,width,activations,timesteps,batch_size,dtype,optimizer,device,seed,pass,metric,value,unit,\
-counter,status,detail,at
-37c0b87363ce227d,msresnet,bptt,8,,,4,2,float32,sgd,cpu,0,memory,status,,,,oom,\
+case_id,model,rule,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,pass,metric,value,\
+unit,counter,status,detail,at
+3a32172e415b9df6,msresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,memory,status,,,,oom,\
 "60 MiB were asked for, 12 MiB were free",2026-01-02T03:04:05.000000+00:00
-37c0b87363ce227d,msresnet,bptt,8,,,4,2,float32,sgd,cpu,0,time,status,,,,oom,\
+3a32172e415b9df6,msresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,time,status,,,,oom,\
 "60 MiB were asked for, 12 MiB were free",2026-01-02T03:04:05.000000+00:00
-9f58d889a2acaf4e,revsresnet,bptt,8,,,4,2,float32,sgd,cpu,0,memory,num_parameters,3000000,1,\
+4222e8c4eaa2897e,revsresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,memory,num_parameters,3000000,1,\
 ,ok,,2026-01-02T03:04:05.000000+00:00
 """
 
 CASES_CSV = """\
-case_id,model,rule,depth,width,activations,timesteps,batch_size,dtype,optimizer,device,seed,num_layers,num_blocks,\
-num_parameters,peak_bytes,peak_bytes_per_image,activation_peak_bytes,activation_peak_bytes_per_image,\
+case_id,model,rule,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,num_layers,\
+num_blocks,num_parameters,peak_bytes,peak_bytes_per_image,activation_peak_bytes,activation_peak_bytes_per_image,\
 forward_end_activation_bytes,forward_end_activation_bytes_per_image,cuda_requested_bytes,cuda_allocated_bytes,\
 cuda_reserved_bytes,process_bytes,step_s,step_spread_s,images_per_s,status,detail
-16ba90934975e5c1,msresnet,bptt,4,,,4,2,float32,sgd,cpu,0,34,16,\
+2fcff3e04c848e96,msresnet,bptt,4,,,,4,2,float32,sgd,cpu,0,34,16,\
 3000000,77943040,38971520.0,41943040,20971520.0,\
 40894464,20447232.0,,,,,0.2,0.004,10.0,ok,
-a96cfb42086b4b8a,revsresnet,bptt,4,,,4,2,float32,sgd,cpu,0,37,16,\
+3b450f4dcf21b939,revsresnet,bptt,4,,,,4,2,float32,sgd,cpu,0,37,16,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
 26214400,13107200.0,,,,,0.32,0.0064,6.25,ok,
-37c0b87363ce227d,msresnet,bptt,8,,,4,2,float32,sgd,cpu,0,,,\
+3a32172e415b9df6,msresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,,,\
 ,,,,,,,,,,,,,,memory: oom,"60 MiB were asked for, 12 MiB were free"
-9f58d889a2acaf4e,revsresnet,bptt,8,,,4,2,float32,sgd,cpu,0,69,32,\
+4222e8c4eaa2897e,revsresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,69,32,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
 26214400,13107200.0,,,,,,,,time: timeout,stopped after 60 s
 """

@@ -1,0 +1,35 @@
+"""T-RevSNN (ICML 2024)."""
+
+from revbench.models.entry import deepened, sized
+from revbench.models.networks.trevsnn import SMALL, TINY, TINY_EVENTS, trevsnn, trevsnn_events, trevsnn_images
+
+ENTRIES = [
+    deepened("trevsnn", "T-RevSNN, any depth and width; images 3x32x32", trevsnn, reversible=True, states=True),
+    sized("trevsnn_cifar", "T-RevSNN tiny; images 3x32x32", trevsnn, 2, reversible=True, states=True),
+    sized(
+        "trevsnn_tiny",
+        "T-RevSNN, ResNet-18 (384); images 3x224x224",
+        trevsnn_images,
+        TINY,
+        reversible=True,
+        states=True,
+        counterpart="msresnet34_imagenet",
+    ),
+    sized(
+        "trevsnn_small",
+        "T-RevSNN, ResNet-18 (512); images 3x224x224",
+        trevsnn_images,
+        SMALL,
+        reversible=True,
+        states=True,
+        counterpart="sdt8_512",
+    ),
+    sized(
+        "trevsnn_tiny_event",
+        "T-RevSNN tiny; event frames 2x128x128",
+        trevsnn_events,
+        TINY_EVENTS,
+        reversible=True,
+        states=True,
+    ),
+]
