@@ -134,6 +134,38 @@ def report(
     command_run.report(folder, out or folder, _parse_formats(formats), _console())
 
 
+@app.command()
+def summary(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model; see `revbench list`.")],
+    timesteps: Annotated[int, typer.Option("--timesteps", "-T", help="T, the length of the simulation.")] = 4,
+    depth: Annotated[
+        int | None, typer.Option(help="Of a family, which needs one: its blocks, or those of each stage.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Of a family: the width in its first stage.")] = None,
+    batch_size: Annotated[
+        int, typer.Option(help="Images of the pass; it shows in the shapes, all counts are for one image.")
+    ] = 1,
+    levels: Annotated[
+        int | None,
+        typer.Option(help="Show parts of parts down to this level, 99 for all; by default one line a block."),
+    ] = None,
+) -> None:
+    """Show the layers of a model: shapes, parameters, neurons, multiply-accumulates, and what is recomputed.
+
+    Nothing is computed and no memory is needed: one forward pass of fake tensors tells all, for any size.
+
+    Examples: `revbench summary revsresnet37`, `revbench summary msresnet --depth 2 --levels 99`.
+    """
+    from revbench.bench import command_summary  # noqa: PLC0415 - imports torch
+
+    command_summary.show(
+        command_summary.Request(
+            model=model, timesteps=timesteps, depth=depth, width=width, batch_size=batch_size, levels=levels
+        ),
+        _console(),
+    )
+
+
 @app.command("list")
 def list_all(
     config: Annotated[Path | None, typer.Option(help="Suite file; as for `revbench run`.")] = None,

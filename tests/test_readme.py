@@ -57,7 +57,10 @@ def test_every_file_that_the_readme_links_to_exists() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"`?(revbench (?:run|report|list)\b[^`\n#]*)", README))))
+COMMANDS = sorted(set(re.findall(r"`?(revbench (?:run|report|list|summary)\b[^`\n#]*)", README)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_the_readme_is_known(command: str) -> None:
     """Options in the README's commands are those of `--help`."""
     words = command.split()

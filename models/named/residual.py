@@ -1,7 +1,7 @@
 """RevSResNet and its counterpart MS-ResNet (RevSNN, AAAI 2024)."""
 
 from revbench.models.entry import ModelEntry, sized, staged
-from revbench.models.networks.msresnet import msresnet, msresnet_events
+from revbench.models.networks.msresnet import msresnet, msresnet_events, msresnet_imagenet
 from revbench.models.networks.revsresnet import revsresnet, revsresnet_events
 
 _IMAGES, _EVENTS = "images 3x32x32", "event frames 2x128x128"
@@ -49,6 +49,7 @@ ENTRIES = [
     *_pair(18, [2, 2, 2, 2], 21, [1, 1, 1, 1]),
     *_pair(34, [3, 4, 6, 3], 37, [1, 2, 3, 2]),
     *_pair(104, [3, 8, 32, 8], 109, [2, 4, 16, 4]),
+    sized("msresnet34_imagenet", "MS-ResNet of 34 layers; images 3x224x224", msresnet_imagenet, [3, 4, 6, 3]),
     sized("msresnet20_event", f"MS-ResNet of 20 layers; {_EVENTS}", msresnet_events, [3, 3, 3]),
     sized(
         "revsresnet24_event",

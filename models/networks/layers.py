@@ -1,10 +1,12 @@
 """Layers over sequences `[T, B, C, H, W]` that several networks share."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from revbench.models.networks.standardised import StandardisedConv2d, standardise
 from revbench.models.neurons import Neuron
 
 
@@ -75,3 +77,68 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+class ConvolutionAndNeuron(nn.Module):
+    """A convolution with its batch norm, and the neurons that read it: spikes to spikes, `[T, B, C, H, W]`.
+
+    Chained, such units leave nothing alive between them but the spikes, which the next convolution keeps anyway.
+    """
+
+    def __init__(self, convolution: nn.Module, neuron: Neuron) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.neuron = neuron
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        spikes: Tensor = self.neuron(over_frames(self.convolution, x))
+        return spikes
+
+
+class OverFrames(nn.Sequential):
+    """Modules that know no time, applied to every frame of `[T, B, C, H, W]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        frames: Tensor = super().forward(x.flatten(0, 1))
+        return frames.view(*x.shape[:2], *frames.shape[1:])
+
+
+SPIKE_GAIN = 2.74
+"""What a spike counts in networks with scaled weight standardisation (OTTT): it brings the variance to about 1."""
+
+
+class SpikeConvolution(StandardisedConv2d):
+    """A standardised convolution of `SPIKE_GAIN` times its input, spikes.
+
+    The gain is applied to the weight: up to rounding the same numbers, without another tensor of the input's size.
+    """
+
+    def standardised_weight(self) -> Tensor:
+        """The weight times the gain, `[out, in, k, k]`."""
+        return standardise(self.weight, self.gain * SPIKE_GAIN, correction=self.correction, epsilon=self.epsilon)
+
+
+def initialise_with_bias(network: nn.Module) -> None:
+    """Kaiming normal (fan out) for convolutions, whose biases begin at 0 (OTTT's and SLTT's code)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def staged_blocks(blocks: Sequence[int], factors: Sequence[int]) -> list[tuple[int, int]]:
+    """Width factor and stride of every block, for stages whose first block halves the resolution but for the first.
+
+    Raises:
+        ValueError: another number of stages than factors, or a stage without blocks.
+    """
+    if len(blocks) != len(factors) or min(blocks) < 1:
+        raise ValueError(f"blocks are given for {len(factors)} stages, at least one for each, not {list(blocks)}")
+    return [
+        (factor, 2 if stage > 0 and index == 0 else 1)
+        for stage, (number, factor) in enumerate(zip(blocks, factors, strict=True))
+        for index in range(number)
+    ]

@@ -6,12 +6,19 @@ first block of stages 2 to 4 halves the resolution, with (neuron, convolution 1x
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
-from revbench.models.networks.layers import SpikingConvolution, convolution_and_norm, initialise, over_frames
-from revbench.models.networks.spiking import CIFAR, EVENTS, InputShape, SpikingNetwork, pooled_logits
-from revbench.models.neurons import IF, LIF, ArcTan, Neuron, Sigmoid
+from revbench.models.networks.layers import (
+    OverFrames,
+    SpikingConvolution,
+    convolution_and_norm,
+    initialise,
+    over_frames,
+)
+from revbench.models.networks.spiking import CIFAR, EVENTS, IMAGENET, InputShape, SpikingNetwork, pooled_logits
+from revbench.models.neurons import IF, LIF, ArcTan, Neuron, Rectangle, Sigmoid
 
 MakeNeuron = Callable[[], Neuron]
 
@@ -45,15 +52,40 @@ class ResidualFunction(nn.Module):
         )
 
 
-class Block(nn.Module):
-    """`shortcut(x) + residual(x)`; the shortcut is the identity unless the shape changes."""
+def imagenet_neuron() -> Neuron:
+    """The neuron of MS-ResNet's own code: a quarter of the potential stays, threshold 0.5, rectangle of width 1."""
+    return LIF(tau=4 / 3, decay_input=False, threshold=0.5, surrogate=Rectangle(1.0))
 
-    def __init__(self, neuron: MakeNeuron, in_channels: int, out_channels: int, *, stride: int) -> None:
+
+class Block(nn.Module):
+    """`shortcut(x) + residual(x)`; the shortcut is the identity unless the shape changes.
+
+    Args:
+        neuron: makes one layer of neurons.
+        in_channels: channels that come in.
+        out_channels: channels that go out.
+        stride: of the first convolution and of the shortcut.
+        spiking_shortcut: whether the shortcut's convolution reads spikes (RevSNN's code) or potentials (MS-ResNet's).
+    """
+
+    def __init__(
+        self,
+        neuron: MakeNeuron,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        spiking_shortcut: bool = True,
+    ) -> None:
         super().__init__()
         self.residual = ResidualFunction(neuron, in_channels, out_channels, stride=stride)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = SpikingConvolution(neuron(), in_channels, out_channels, kernel_size=1, stride=stride)
+            self.shortcut = (
+                SpikingConvolution(neuron(), in_channels, out_channels, kernel_size=1, stride=stride)
+                if spiking_shortcut
+                else OverFrames(*convolution_and_norm(in_channels, out_channels, kernel_size=1, stride=stride))
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
@@ -71,6 +103,8 @@ class MSResNet(SpikingNetwork):
         input_shape: what the network reads.
         timesteps: T.
         num_classes: K.
+        first_stride: of the first stage.
+        spiking_shortcuts: see `Block`.
     """
 
     def __init__(
@@ -83,6 +117,8 @@ class MSResNet(SpikingNetwork):
         input_shape: InputShape,
         timesteps: int,
         num_classes: int,
+        first_stride: int = 1,
+        spiking_shortcuts: bool = True,
     ) -> None:
         super().__init__()
         self.input_shape = input_shape
@@ -95,8 +131,9 @@ class MSResNet(SpikingNetwork):
         channels = widths[0]
         for stage, (num_blocks, width) in enumerate(zip(blocks, widths, strict=True)):
             for index in range(num_blocks):
-                stride = 2 if stage > 0 and index == 0 else 1
-                self.blocks.append(Block(neuron, channels, width, stride=stride))
+                stride = 1 if index else 2 if stage else first_stride
+                block = Block(neuron, channels, width, stride=stride, spiking_shortcut=spiking_shortcuts)
+                self.blocks.append(block)
                 channels = width
         self.last_neuron = neuron()
         self.head = nn.Linear(channels, num_classes)
@@ -117,6 +154,32 @@ def msresnet(blocks: Sequence[int], *, timesteps: int, width: int = 64, num_clas
         input_shape=CIFAR,
         timesteps=timesteps,
         num_classes=num_classes,
+    )
+
+
+def msresnet_imagenet(
+    blocks: Sequence[int],
+    *,
+    timesteps: int,
+    width: int = 64,
+    num_classes: int = 1000,
+    image_size: int = IMAGENET.height,
+) -> MSResNet:
+    """MS-ResNet for 224x224 images (Hu et al., 2021, and its code): the baseline of T-RevSNN's ablation at 34 layers.
+
+    Stem: convolution 7x7 of stride 2, batch norm, no pooling; every stage halves the resolution. The initialisation is
+    that of RevSNN's networks; MS-ResNet's code begins with batch norm gains of 0.5, and 0 at the end of each block.
+    """
+    return MSResNet(
+        blocks=blocks,
+        widths=[width, 2 * width, 4 * width, 8 * width],
+        stem=convolution_and_norm(IMAGENET.channels, width, kernel_size=7, stride=2),
+        neuron=imagenet_neuron,
+        input_shape=replace(IMAGENET, height=image_size, width=image_size),
+        timesteps=timesteps,
+        num_classes=num_classes,
+        first_stride=2,
+        spiking_shortcuts=False,
     )
 
 

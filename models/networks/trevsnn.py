@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from revbench.models.networks.spiking import CIFAR, EVENTS, IMAGENET, InputShape, SpikingNetwork
 from revbench.models.networks.standardised import residual_convolution
+from revbench.models.networks.stepwise_loss import StepwiseLoss
 from revbench.models.networks.trevsnn_levels import Block, Group, Level, Pool, Projection, SpikingPath
 from revbench.models.reversible import Activations, Carry, Coupling, ReversibleSequence, States
 
@@ -35,8 +36,8 @@ STRIDES = (1, 2, 4, 4)
 STEM_STRIDE = 4
 MAX_HEADS = 4
 LABEL_SMOOTHING = 0.1
-TARGET_SHARE, TARGET = 1e-3, 1.0
-"""Weight of the mean squared distance of all logits from a constant in the loss of event networks (TET), and it."""
+EVENT_LOSS = StepwiseLoss(mse_share=1e-3, one_hot=False)
+"""TET: of each timestep, with a thousandth of the squared distance of all logits from 1."""
 
 
 class TRevSNN(SpikingNetwork):
@@ -144,6 +145,11 @@ class TRevSNN(SpikingNetwork):
                 yield Coupling(features, (NUM_LEVELS - 1,), Pool(spiking=spiking), creates=True)
                 features += 1
 
+    def state_size(self, place: int) -> tuple[int, int]:
+        """Height and width of the state of a level."""
+        stride = STRIDES[place] * (STEM_STRIDE if self.input_shape.kind == "images" else 1)
+        return self.input_shape.height // stride, self.input_shape.width // stride
+
     def logits(self, x: Tensor) -> Tensor:
         """Logits of every read-out, in time: `[R, B, K]`; R is T for event frames and at most 4 for images."""
         if self.input_shape.kind == "events":
@@ -161,8 +167,7 @@ class TRevSNN(SpikingNetwork):
         the authors say it is meant (the published code looks at the last timestep only).
         """
         if self.input_shape.kind == "events":
-            entropy = F.cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits)))
-            return (1 - TARGET_SHARE) * entropy + TARGET_SHARE * (logits - TARGET).square().mean()
+            return EVENT_LOSS(logits, targets)
         entropies = [F.cross_entropy(each, targets, label_smoothing=LABEL_SMOOTHING) for each in logits]
         weighted = [(i + 1) / len(entropies) * entropy for i, entropy in enumerate(entropies)]
         return entropies[0] if len(entropies) == 1 else torch.stack(weighted).sum() + entropies[-1]

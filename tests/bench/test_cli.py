@@ -15,6 +15,7 @@ import revbench as package
 from revbench.bench.records import PassName, Record, Status
 from revbench.bench.store import RECORDS_NAME, read_records
 from revbench.models import registry
+from revbench.models.networks.spiking import SpikingNetwork
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -291,6 +292,16 @@ SMOKE = ["run", "-s", "smoke"]
         (["report", "empty"], "cannot read empty/records.jsonl: No such file or directory; measure first with "),
         (["report", "begun"], "begun holds no finished case yet; measure first with "),
         (["report", "broken.toml"], "cannot read broken.toml/records.jsonl: Not a directory; "),
+        (["summary", "revsresnet3"], "there is no model 'revsresnet3'; did you mean 'revsresnet37'?"),
+        (["summary", "[/x]"], "there is no model '[/x]'; valid: "),
+        (["summary", "msresnet"], "the family 'msresnet' needs a depth; add one, as in --depth 2"),
+        (["summary", "msresnet18", "--depth", "2"], "the model 'msresnet18' has a fixed size and takes no depth; "),
+        (["summary", "msresnet18", "--width", "2"], "the model 'msresnet18' has a fixed size and takes no width; "),
+        (["summary", "msresnet", "--depth", "0"], "depth must be at least 1, not 0"),
+        (["summary", "revsformer", "--depth", "1", "--width", "12"], "revsformer, depth 1, width 12 cannot be built: "),
+        (["summary", "msresnet18", "-T", "-1"], "timesteps must be at least 1, not -1"),
+        (["summary", "msresnet18", "--batch-size", "0"], "batch size must be at least 1, not 0"),
+        (["summary", "msresnet18", "--levels", "0"], "levels must be at least 1, not 0"),
     ],
 )
 def test_a_wrong_word_is_a_sentence(place: Path, revbench: Command, arguments: list[str], sentence: str) -> None:
@@ -313,6 +324,8 @@ def test_a_wrong_word_is_a_sentence(place: Path, revbench: Command, arguments: l
         ([*SMOKE, "--colour"], "--colour"),
         (["report"], "RUN"),
         (["mesure"], "mesure"),
+        (["summary"], "MODEL"),
+        (["summary", "msresnet", "--depth", "two"], "--depth"),
     ],
 )
 def test_a_wrong_option_is_told(place: Path, revbench: Command, arguments: list[str], word: str) -> None:
@@ -336,7 +349,7 @@ def test_cuda_where_there_is_none_is_a_sentence(revbench: Command, monkeypatch: 
 
 
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("command", [SMOKE, ["list"]])
+@pytest.mark.parametrize("command", [SMOKE, ["list"], ["summary", "msresnet18"]])
 def test_a_broken_plugin_is_a_sentence(revbench: Command, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     """A plugin that cannot be loaded is named on one line, however many its complaint has."""
 
@@ -365,11 +378,12 @@ def test_an_interrupt_is_a_sentence(revbench: Command, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["run", "report", "list", "--version", "Exit codes: 0 fine, 2 wrong usage"]),
+        ([], ["run", "report", "list", "summary", "--version", "Exit codes: 0 fine, 2 wrong usage"]),
         (["run"], ["--suite", "--set", "--only", "--limit", "--device", "--predict", "--dry-run", "--out", "--fresh"]),
         (["run"], ["--retry", "--format", "--config", "Interrupted at any moment"]),
         (["report"], ["RUN", "--out", "--format", "on any machine"]),
         (["list"], ["--config", "plugins included"]),
+        (["summary"], ["MODEL", "--timesteps", "--depth", "--width", "--batch-size", "--levels", "one line a block"]),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -379,6 +393,75 @@ def test_help(revbench: Command, arguments: list[str], words: list[str], flag: s
     assert (helped.returncode, helped.stderr) == (0, "")
     for word in words:
         assert word in " ".join(helped.stdout.split())
+
+
+@pytest.mark.parametrize("columns", [30, 50, 80, 140])
+def test_a_summary_on_any_terminal(revbench: Command, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """No number is cut however narrow the terminal; where there is room, so are shapes and kinds."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    shown = revbench("summary", "revsresnet37")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("revsresnet37\n")
+    assert re.search(r"^total +23,510,154 +1,021,952 +4,648\.77 *$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^recomputed +97\.3% +76\.2% +97\.8% *$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^  functions\.5 .* 1,180,672 +32,768 +301\.99 +yes *$", shown.stdout, re.MULTILINE)
+    assert "…" not in shown.stdout
+    assert ("[4, 1, 448, 4, 4]" in shown.stdout) == (columns >= 80)
+    assert ("ReversibleSequence" in shown.stdout) == (columns >= 140)
+    if columns >= 80:
+        assert max(map(len, shown.stdout.splitlines())) <= columns
+    left_out = re.search(r"no column for: ([^.]+)\.", " ".join(shown.stdout.split()))
+    assert (left_out and left_out[1]) == {80: "kind", 140: None}.get(columns, "kind, output shape")
+
+
+def test_a_summary_of_a_family(revbench: Command) -> None:
+    """Sizes are those asked for, counts are for one image, and every part of a part is shown if wanted."""
+    command = ("summary", "msresnet", "--depth", 1, "--width", 8, "-T", 2, "--batch-size", 3)
+    shown, all_shown = revbench(*command), revbench(*command, "--levels", 99)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = shown.stdout.splitlines()
+    assert lines[:2] == ["msresnet, depth 1, width 8", "MSResNet, 10 layers, T=2, batch 3, input [3, 3, 32, 32]"]
+    assert [line.split()[0] for line in lines if line.startswith("  ") and "[" in line] == ["0", "1", "2", "3"]
+    assert re.search(r"^  0 +Block +\[2, 3, 8, 32, 32\] +1,184 +16,384 +2\.36$", shown.stdout, re.MULTILINE)
+    assert "recomputed  " not in shown.stdout
+    assert re.search(r"^      second_neuron ", all_shown.stdout, re.MULTILINE)
+    totals = [line for text in (shown, all_shown) for line in text.stdout.splitlines() if line.startswith("total")]
+    assert totals[0].split() == totals[1].split()
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (ValueError("width 5 is\n odd"), "error: odd cannot be built: width 5 is odd\n"),
+        (RuntimeError("[/x]"), "error: odd cannot be built: RuntimeError: [/x] (test_cli.py:"),
+    ],
+)
+def test_what_a_network_refuses_is_a_sentence(
+    revbench: Command, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+) -> None:
+    """The network's own words for a size that it cannot have, and one line for anything else, never a traceback."""
+
+    def build(**_: object) -> SpikingNetwork:
+        raise error
+
+    entry = registry.ModelEntry(name="odd", summary="always refuses", build=build)
+    monkeypatch.setattr(registry, "entries", lambda: {"odd": entry})
+    refused = revbench("summary", "odd")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(sentence)
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_network_that_fails_when_run_is_a_sentence(revbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a ValueError has its place then: it need not be about the size that was asked for."""
+
+    def fail(*_: object) -> None:
+        raise ValueError("no [/x]")
+
+    monkeypatch.setattr("revbench.models.networks.msresnet.MSResNet.logits", fail)
+    refused = revbench("summary", "msresnet18")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert re.fullmatch(r"error: msresnet18 cannot be run: ValueError: no \[/x\] \(test_cli.py:\d+\)\n", refused.stderr)
 
 
 def test_version(revbench: Command) -> None:
