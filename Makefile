@@ -8,13 +8,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: help demo test check benchmark clean
 
 help:
-	@echo "make demo       set up .venv and run: revbench run --suite depth-scaling (a few minutes, no GPU needed)"
+	@echo "make demo       set up .venv and run: revbench run --suite depth-scaling --set models=msresnet,revsresnet (a few minutes, no GPU needed)"
 	@echo "make test       set up .venv and run the whole test suite"
 	@echo "make check      linter, formatter's check and type checker"
 	@echo "make benchmark  print the figures that the project promises, measured here"
 
 demo: $(VENV)/installed
-	$(BIN)/revbench run --suite depth-scaling
+	$(BIN)/revbench run --suite depth-scaling --set models=msresnet,revsresnet
 
 test: $(VENV)/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2

@@ -67,5 +67,10 @@ def finding(outcome: Outcome) -> Text:
         if allocated := values.get(("peak_bytes", "cuda_allocated")):
             found += f", CUDA allocated {allocated / 2**20:,.1f} MiB"
         return Text(found)
+    if outcome.pass_name == "reversibility":
+        found = f"gradient cosine {values['gradient_cosine', None]:.4f}"
+        if (without := values.get(("unprotected_gradient_cosine", None))) is not None:
+            found += f", unprotected {without:.4f}"
+        return Text(found)
     step_s, images_per_s = values["step_s", None] or 0, values["images_per_s", None] or 0
     return Text(f"step {step_s * 1e3:,.1f} ms, {images_per_s:,.1f} images/s")

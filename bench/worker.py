@@ -19,6 +19,7 @@ import revbench.bench.memory.fake  # noqa: F401 - imported before the fork, so t
 from revbench.bench.cases import Case
 from revbench.bench.memory.measure import memory_pass
 from revbench.bench.records import PassName, Status
+from revbench.bench.reversibility.measure import reversibility_pass
 from revbench.bench.timing import WARM_UP_STEPS, timed_step
 from revbench.bench.training import prepare, world
 
@@ -37,6 +38,8 @@ def work(connection: Connection, case: Case, pass_name: PassName) -> None:
                 connection.send(("found", memory_pass(prepare(case))))
         elif pass_name == "time":
             _answer_steps(connection, case)
+        elif pass_name == "reversibility":
+            connection.send(("found", reversibility_pass(case)))
         else:
             connection.send(("failed", "unsupported", f"there is no {pass_name} pass yet"))
     except BaseException as error:

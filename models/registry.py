@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from revbench.models.entry import ModelEntry
-from revbench.models.named import online, residual, resnet19, transformers, trevsnn
+from revbench.models.named import online, published, residual, resnet19, transformers, trevsnn
 from revbench.models.networks.spiking import SpikingNetwork
 
 __all__ = ["PLUGIN_GROUP", "ModelEntry", "PluginError", "UnknownModelError", "build", "entries", "register"]
@@ -74,5 +74,12 @@ def _load_plugins() -> None:
             raise PluginError(f"the plugin {point.name!r} ({point.value}) cannot be loaded: {error}") from error
 
 
-for _entry in (*residual.ENTRIES, *transformers.ENTRIES, *trevsnn.ENTRIES, *online.ENTRIES, *resnet19.ENTRIES):
+for _entry in (
+    *residual.ENTRIES,
+    *transformers.ENTRIES,
+    *trevsnn.ENTRIES,
+    *online.ENTRIES,
+    *resnet19.ENTRIES,
+    *published.ENTRIES,
+):
     register(_entry)

@@ -9,16 +9,19 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_rows import REVERSIBILITY_METRICS, CaseRow, varying_fields
 from revbench.bench.cases import CASE_FIELDS
 from revbench.bench.records import PassName, Record
 from revbench.reports.units import (
     MISSING,
+    cosine_text,
     count_text,
+    exponent_text,
     mebibytes_text,
     millions_text,
     milliseconds_text,
     rate_text,
+    share_text,
 )
 from revbench.reports.wording import common_description, field_header
 
@@ -40,6 +43,7 @@ ROW_FIELDS = (
     "step_s",
     "step_spread_s",
     "images_per_s",
+    *REVERSIBILITY_METRICS,
     "status",
     "detail",
 )
@@ -132,8 +136,23 @@ def _columns(rows: Sequence[CaseRow]) -> list[_Column]:
         _Column("step\nms", [_outcome(row, "time", milliseconds_text(row.step_s)) for row in rows]),
         _Column("spread\nms", [Text(milliseconds_text(row.step_spread_s)) for row in rows]),
         _Column("images/s", [Text(rate_text(row.images_per_s)) for row in rows]),
+        *_reversibility_columns(rows),
     ]
     return identity + [column for column in measured if any(cell.plain != MISSING for cell in column.cells)]
+
+
+def _reversibility_columns(rows: Sequence[CaseRow]) -> list[_Column]:
+    """What is restored, with the engine's protections and, as the last two columns, without."""
+    return [
+        _Column(
+            "stream\nerror", [_outcome(row, "reversibility", exponent_text(row.reconstruction_error)) for row in rows]
+        ),
+        _Column("flipped\nspikes", [Text(share_text(row.flipped_spike_share)) for row in rows]),
+        _Column("gradient\nerror", [Text(exponent_text(row.gradient_error)) for row in rows]),
+        _Column("gradient\ncosine", [Text(cosine_text(row.gradient_cosine)) for row in rows]),
+        _Column("unprotected\nflipped", [Text(share_text(row.unprotected_flipped_spike_share)) for row in rows]),
+        _Column("unprotected\ncosine", [Text(cosine_text(row.unprotected_gradient_cosine)) for row in rows]),
+    ]
 
 
 def _field_column(rows: Sequence[CaseRow], name: str) -> _Column:

@@ -44,3 +44,20 @@ def count_text(count: int | None) -> str:
 def rate_text(per_second: float | None) -> str:
     """A rate with one decimal: `170.7`."""
     return MISSING if per_second is None else f"{per_second:,.1f}"
+
+
+def exponent_text(value: float | None) -> str:
+    """A small number by its magnitude: `4.1e-08`; zero as `0`."""
+    return MISSING if value is None else f"{value:.1e}" if value else "0"
+
+
+def share_text(share: float | None) -> str:
+    """A share in percent: `0.75 %`; what is not zero is never printed as zero."""
+    if share is None:
+        return MISSING
+    return f"{100 * share:.2f} %" if not share or share >= 5e-5 else f"{100 * share:.0e} %"
+
+
+def cosine_text(cosine: float | None) -> str:
+    """A cosine with three decimals: `0.222`."""
+    return MISSING if cosine is None else f"{cosine:.3f}"

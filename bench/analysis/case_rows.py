@@ -11,6 +11,11 @@ from revbench.bench.cases import CASE_FIELDS, Case
 from revbench.bench.records import STATUS_METRIC, Counter, PassName, Record, Status
 
 NOT_MEASURED = "not measured"
+REVERSIBILITY_METRICS = tuple(
+    prefix + metric
+    for prefix in ("", "unprotected_")
+    for metric in ("reconstruction_error", "flipped_spike_share", "gradient_cosine", "gradient_error")
+)
 WORST_FIRST: tuple[Status, ...] = ("error", "timeout", "oom", "unsupported", "ok")
 
 
@@ -34,6 +39,14 @@ class CaseRow:
         step_s: median time of a training step.
         step_spread_s: interquartile range of that time.
         images_per_s: images trained in a second.
+        reconstruction_error: largest relative distance of a restored stream from the original.
+        flipped_spike_share: spikes that came out otherwise when they were recomputed.
+        gradient_cosine: cosine of the gradient to that of plain autograd.
+        gradient_error: relative distance of the gradient from that of plain autograd.
+        unprotected_reconstruction_error: the same with streams in half precision, or inversion without a guard.
+        unprotected_flipped_spike_share: likewise.
+        unprotected_gradient_cosine: likewise.
+        unprotected_gradient_error: likewise.
     """
 
     case: Case
@@ -51,6 +64,14 @@ class CaseRow:
     step_s: float | None = None
     step_spread_s: float | None = None
     images_per_s: float | None = None
+    reconstruction_error: float | None = None
+    flipped_spike_share: float | None = None
+    gradient_cosine: float | None = None
+    gradient_error: float | None = None
+    unprotected_reconstruction_error: float | None = None
+    unprotected_flipped_spike_share: float | None = None
+    unprotected_gradient_cosine: float | None = None
+    unprotected_gradient_error: float | None = None
 
     @property
     def peak_bytes_per_image(self) -> float | None:
@@ -153,4 +174,5 @@ def _case_row(case: Case, records: list[Record]) -> CaseRow:
         step_s=values.get(("step_s", None)),
         step_spread_s=values.get(("step_spread_s", None)),
         images_per_s=values.get(("images_per_s", None)),
+        **{name: values.get((name, None)) for name in REVERSIBILITY_METRICS},
     )

@@ -17,6 +17,7 @@ from revbench.models.networks.layers import (
     initialise,
     over_frames,
 )
+from revbench.models.networks.published import with_published_buffers
 from revbench.models.networks.spiking import CIFAR, EVENTS, IMAGENET, InputShape, SpikingNetwork, pooled_logits
 from revbench.models.neurons import IF, LIF, ArcTan, Neuron, Rectangle, Sigmoid
 
@@ -144,9 +145,16 @@ class MSResNet(SpikingNetwork):
         return pooled_logits(self.head, self.last_neuron(self.blocks(self.stem_once(self.stem, x))))
 
 
-def msresnet(blocks: Sequence[int], *, timesteps: int, width: int = 64, num_classes: int = 10) -> MSResNet:
+def msresnet(
+    blocks: Sequence[int],
+    *,
+    timesteps: int,
+    width: int = 64,
+    num_classes: int = 10,
+    published_buffers: bool = False,
+) -> MSResNet:
     """MS-ResNet for 32x32 images: 18 layers at 2, 2, 2, 2 blocks; 34 at 3, 4, 6, 3; 104 at 3, 8, 32, 8."""
-    return MSResNet(
+    network = MSResNet(
         blocks=blocks,
         widths=[width, 2 * width, 4 * width, 8 * width],
         stem=convolution_and_norm(CIFAR.channels, width),
@@ -155,6 +163,7 @@ def msresnet(blocks: Sequence[int], *, timesteps: int, width: int = 64, num_clas
         timesteps=timesteps,
         num_classes=num_classes,
     )
+    return with_published_buffers(network) if published_buffers else network
 
 
 def msresnet_imagenet(
@@ -183,9 +192,16 @@ def msresnet_imagenet(
     )
 
 
-def msresnet_events(blocks: Sequence[int], *, timesteps: int, width: int = 16, num_classes: int = 10) -> MSResNet:
+def msresnet_events(
+    blocks: Sequence[int],
+    *,
+    timesteps: int,
+    width: int = 16,
+    num_classes: int = 10,
+    published_buffers: bool = False,
+) -> MSResNet:
     """MS-ResNet for event frames 2x128x128: 20 layers at 3, 3, 3 blocks (RevSNN's `ms_resnet20`)."""
-    return MSResNet(
+    network = MSResNet(
         blocks=blocks,
         widths=[width, 2 * width, 4 * width],
         stem=nn.Sequential(
@@ -196,3 +212,4 @@ def msresnet_events(blocks: Sequence[int], *, timesteps: int, width: int = 16, n
         timesteps=timesteps,
         num_classes=num_classes,
     )
+    return with_published_buffers(network) if published_buffers else network

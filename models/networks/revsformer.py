@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from revbench.models.networks.published import with_published_buffers
 from revbench.models.networks.spiking import CIFAR, EVENTS, InputShape, SpikingNetwork
 from revbench.models.networks.spiking_attention import MLP, SpikingSelfAttention, check_heads, heads_for
 from revbench.models.networks.spikingformer import (
@@ -87,9 +88,10 @@ def revsformer(
     num_heads: int | None = None,
     image_size: int = 32,
     activations: Activations = "recomputed",
+    published_buffers: bool = False,
 ) -> RevSFormer:
     """RevSFormer for images, 2-384 and 4-384 in the paper; heads and image sizes as in `spikingformer`."""
-    return RevSFormer(
+    network = RevSFormer(
         depth=depth,
         width=width,
         num_heads=heads_for(width, 32) if num_heads is None else num_heads,
@@ -100,6 +102,7 @@ def revsformer(
         num_classes=num_classes,
         activations=activations,
     )
+    return with_published_buffers(network) if published_buffers else network
 
 
 def revsformer_events(
@@ -111,9 +114,10 @@ def revsformer_events(
     num_heads: int | None = None,
     image_size: int = 128,
     activations: Activations = "recomputed",
+    published_buffers: bool = False,
 ) -> RevSFormer:
     """RevSFormer for event frames, 2-256 in the paper; heads and image sizes as in `spikingformer_events`."""
-    return RevSFormer(
+    network = RevSFormer(
         depth=depth,
         width=width,
         num_heads=heads_for(width, 16) if num_heads is None else num_heads,
@@ -124,3 +128,4 @@ def revsformer_events(
         num_classes=num_classes,
         activations=activations,
     )
+    return with_published_buffers(network) if published_buffers else network

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from revbench.models.networks.layers import AveragePool, convolution_and_norm, initialise, over_frames
 from revbench.models.networks.msresnet import MakeNeuron, ResidualFunction, cifar_neuron, event_neuron
+from revbench.models.networks.published import with_published_buffers
 from revbench.models.networks.spiking import CIFAR, EVENTS, InputShape, SpikingNetwork
 from revbench.models.reversible import Activations, Coupling, ReversibleSequence
 
@@ -105,12 +106,13 @@ def revsresnet(
     width: int = 64,
     num_classes: int = 10,
     activations: Activations = "recomputed",
+    published_buffers: bool = False,
 ) -> RevSResNet:
     """RevSResNet for 32x32 images: 21 layers at 1, 1, 1, 1 blocks; 37 at 1, 2, 3, 2; 109 at 2, 4, 16, 4.
 
     The last stage is 7 and not 8 times as wide as the first, which brings the parameters near the counterpart's.
     """
-    return RevSResNet(
+    network = RevSResNet(
         blocks=blocks,
         widths=[width, 2 * width, 4 * width, 7 * width],
         stem=convolution_and_norm(CIFAR.channels, 2 * width),
@@ -120,6 +122,7 @@ def revsresnet(
         num_classes=num_classes,
         activations=activations,
     )
+    return with_published_buffers(network) if published_buffers else network
 
 
 def revsresnet_events(
@@ -129,9 +132,10 @@ def revsresnet_events(
     width: int = 16,
     num_classes: int = 10,
     activations: Activations = "recomputed",
+    published_buffers: bool = False,
 ) -> RevSResNet:
     """RevSResNet for event frames 2x128x128: 24 layers at 1, 2, 2 blocks."""
-    return RevSResNet(
+    network = RevSResNet(
         blocks=blocks,
         widths=[width, 2 * width, 3 * width],
         stem=nn.Sequential(
@@ -143,3 +147,4 @@ def revsresnet_events(
         num_classes=num_classes,
         activations=activations,
     )
+    return with_published_buffers(network) if published_buffers else network

@@ -51,11 +51,15 @@ class SpikingSelfAttention(nn.Module):
         width: D.
         num_heads: a divisor of D.
         tau: of the neurons.
+
+    Attributes:
+        published_map_kept: whether the map of N x N is kept for the backward pass, as in the published code.
     """
 
     def __init__(self, width: int, num_heads: int, *, tau: float) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.published_map_kept = False
         self.neuron = LIF(tau=tau)
         self.query, self.key, self.value = (
             ConvolutionAndNeuron(pointwise(width, width, bias=False), LIF(tau=tau)) for _ in range(3)
@@ -69,7 +73,10 @@ class SpikingSelfAttention(nn.Module):
 
     def _attended(self, spikes: Tensor) -> Tensor:
         query, key, value = (self._heads(branch(spikes)) for branch in (self.query, self.key, self.value))
-        attended: Tensor = _Attention.apply(query, key, value)
+        if self.published_map_kept:
+            attended: Tensor = (value @ (key.transpose(-2, -1) @ query)) * SCALE
+        else:
+            attended = _Attention.apply(query, key, value)
         return attended.view(spikes.shape)
 
     def _heads(self, spikes: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from revbench.models.networks.published import with_published_buffers
 from revbench.models.networks.spiking import CIFAR, EVENTS, InputShape, SpikingNetwork, pooled_logits
 from revbench.models.networks.spiking_attention import MLP, SpikingSelfAttention, check_heads, heads_for
 from revbench.models.networks.tokenizers import SpikingTokenizer, check_geometry, square
@@ -115,13 +116,14 @@ def spikingformer(
     num_heads: int | None = None,
     image_size: int = 32,
     published_dead_parameters: bool = True,
+    published_buffers: bool = False,
 ) -> Spikingformer:
     """Spikingformer for images, 2-384 and 4-384 in the paper.
 
     Published: 12 heads for CIFAR-10 and 8 for CIFAR-100; by default heads have 32 channels, or more where 32 do not
     divide the width. The sides of the images must be multiples of 4.
     """
-    return Spikingformer(
+    network = Spikingformer(
         depth=depth,
         width=width,
         num_heads=heads_for(width, 32) if num_heads is None else num_heads,
@@ -132,6 +134,7 @@ def spikingformer(
         num_classes=num_classes,
         published_dead_parameters=published_dead_parameters,
     )
+    return with_published_buffers(network) if published_buffers else network
 
 
 def spikingformer_events(
@@ -143,13 +146,14 @@ def spikingformer_events(
     num_heads: int | None = None,
     image_size: int = 128,
     published_dead_parameters: bool = True,
+    published_buffers: bool = False,
 ) -> Spikingformer:
     """Spikingformer for event frames, 2-256 in the paper.
 
     Published: 16 heads; by default heads have 16 channels, or more where 16 do not divide the width. The sides of the
     frames must be multiples of 16.
     """
-    return Spikingformer(
+    network = Spikingformer(
         depth=depth,
         width=width,
         num_heads=heads_for(width, 16) if num_heads is None else num_heads,
@@ -160,3 +164,4 @@ def spikingformer_events(
         num_classes=num_classes,
         published_dead_parameters=published_dead_parameters,
     )
+    return with_published_buffers(network) if published_buffers else network

@@ -45,3 +45,8 @@ def inverse(coupling: Coupling, after: Tensor, value: Tensor, *, in_place: bool)
     """The target before the coupling; the same as to `in_place`."""
     before = after.sub_(value) if in_place else after - value
     return before if coupling.carry is None else before.div_(coupling.carry.effective().detach())
+
+
+def same_storage(a: Tensor, b: Tensor | None) -> bool:
+    """Whether a change of one in place may change the other."""
+    return b is not None and a.untyped_storage()._cdata == b.untyped_storage()._cdata

@@ -8,8 +8,9 @@ r"""How the values of the streams survive to the backward pass.
   through thresholds alone (`codes`). The gradient of a carry needs the values themselves: where a carry is learnt,
   they are kept at most every `LONGEST_CHAIN` updates and inverted in between.
 
-Predicted error of a chain of inversions, from a kept value of magnitude $m$ backwards, with the rounding unit $u$:
-$e \leftarrow (e + u m) / \min|\alpha|$, beginning with 0.
+Predicted error of a chain of inversions, from a kept value backwards, with the rounding unit $u$ and the larger
+magnitude $m$ of the value before and of what was added: $e \leftarrow (e + u m) / \min|\alpha|$, beginning with 0.
+It takes the functions' values as exact, which they are where they read through thresholds.
 """
 
 import warnings
@@ -101,13 +102,17 @@ class Keeper:
         """The streams whose values the gradient of a carry needs."""
         return {c.target for c in self.couplings if c.carry is not None and c.carry.factor.requires_grad}
 
-    def before(self, index: int, value: Tensor) -> bool:
-        """Looks at the target of coupling `index` before it changes; returns whether this very tensor is kept."""
+    def before(self, index: int, value: Tensor, change: Tensor) -> bool:
+        """Looks at the target of coupling `index` before it changes, and at what will be added to the part that stays.
+
+        Returns:
+            Whether this very tensor is kept.
+        """
         carry = self.couplings[index].carry
         if self.states == "stored":
             keep = self.wiring.read_before[index] or (carry is not None and carry.factor.requires_grad)
         else:
-            keep = index in self._smallest and self._breaks_chain(index, value)
+            keep = index in self._smallest and self._breaks_chain(index, value, change)
         if keep:
             self.exact[index] = value
         elif self.states == "coded" and self.wiring.read_before[index]:
@@ -130,12 +135,13 @@ class Keeper:
             elif self.wiring.read_at_end[stream] or (self.states == "inverted" and stream in changed):
                 self.exact[moment] = value
 
-    def _breaks_chain(self, index: int, value: Tensor) -> bool:
+    def _breaks_chain(self, index: int, value: Tensor, change: Tensor) -> bool:
         rounding = torch.finfo(value.dtype).eps / 2
         tolerance, longest = CARRY_TOLERANCE, LONGEST_CHAIN
         if self.states == "inverted":
-            tolerance, longest = self.tolerance, len(self.couplings)
-            rounding *= _magnitude(value)
+            tolerance, longest = self.tolerance, len(self.couplings) + 1
+            # What is inverted is rounded as it is afterwards: a state of zeros loses what the first change loses.
+            rounding *= max(_magnitude(value), _magnitude(change))
         stream = self.couplings[index].target
         chain = self._chains.get(stream, _Chain()).extended(rounding, self._smallest[index])
         # The value before a coupling that breaks the chain is kept; the next inversion begins a new one.
@@ -163,7 +169,10 @@ def _smallest_carries(couplings: Sequence[Coupling]) -> list[float]:
     """The least magnitude of each coupling's carry; on fake tensors, which hold no numbers, that at the beginning."""
     carries = [coupling.carry for coupling in couplings if coupling.carry is not None]
     least = torch.stack([carry.effective().detach().abs().amin() for carry in carries])
-    return [carry.initial for carry in carries] if isinstance(least, FakeTensor) else least.tolist()
+    if isinstance(least, FakeTensor):
+        return [max(abs(carry.initial), carry.smallest) for carry in carries]
+    magnitudes: list[float] = least.tolist()
+    return magnitudes
 
 
 def _magnitude(value: Tensor) -> float:

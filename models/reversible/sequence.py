@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from revbench.models.reversible.couplings import Coupling, Wiring
-from revbench.models.reversible.evaluation import combined, evaluate
+from revbench.models.reversible.evaluation import combined, evaluate, same_storage
 from revbench.models.reversible.keeping import STATE_TOLERANCE, InversionReport, Keeper, States
 from revbench.models.reversible.surroundings import Autocast, RandomState
 from revbench.models.reversible.walk import Walk, versions
@@ -136,8 +136,10 @@ class _Recompute(torch.autograd.Function):
             before = streams[coupling.target]
             if before is None:
                 streams[coupling.target] = sequence.precise(value)
+                # A function may return its source or a view of it, which is then not changed in place any more.
+                owned -= {source for source in coupling.sources if same_storage(value, streams[source])}
             else:
-                if keeper.before(index, before):
+                if keeper.before(index, before, value):
                     owned.discard(coupling.target)
                 streams[coupling.target] = combined(coupling, before, value, in_place=coupling.target in owned)
                 owned.add(coupling.target)

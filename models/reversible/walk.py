@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from revbench.models import annotations
 from revbench.models.reversible.codes import Coded, decode
 from revbench.models.reversible.couplings import Carry, Coupling
-from revbench.models.reversible.evaluation import call, inverse
+from revbench.models.reversible.evaluation import call, inverse, same_storage
 from revbench.models.reversible.surroundings import Autocast, RandomState, frozen_statistics, replayed, without_hooks
 
 
@@ -60,7 +60,8 @@ class Walk:
         self.stream_needs_grad = self._flow_of_gradients()
 
     def _knows_all_parameters(self) -> bool:
-        return all(id(p) in self.position for coupling in self.couplings for p in coupling.function.parameters())
+        modules = (module for coupling in self.couplings for module in (coupling.function, coupling.carry))
+        return all(id(p) in self.position for module in modules if module is not None for p in module.parameters())
 
     def _flow_of_gradients(self) -> list[tuple[bool, ...]]:
         """For each coupling, whether the streams that it reads lead to something that wants a gradient."""
@@ -98,7 +99,9 @@ class Walk:
             with without_hooks(parameters):
                 found = list(torch.autograd.grad(edge, wanted, grad.to(dtype), allow_unused=True, retain_graph=retain))
             del edge
-            if any(_same_storage(grad, other) for other in found):
+            if len(self.held) == self.num_held:
+                self.held.clear()
+            if any(same_storage(grad, other) for other in found):
                 # The gradient passed through unchanged, so it now belongs to a source or a parameter as well.
                 self.owned_grads.discard(coupling.target)
             for source, leaf in zip(coupling.sources, leaves, strict=True):
@@ -140,8 +143,6 @@ class Walk:
         """Whether this graph outlives its gradients, as those of the published T-RevSNN do; by default it does not."""
         if self.num_held == 1:
             return False
-        if len(self.held) == self.num_held:
-            self.held.clear()
         self.held.append(edge)
         return True
 
@@ -185,7 +186,3 @@ def versions(parameters: Iterable[Tensor]) -> list[int]:
 
 def _learns(carry: Carry | None) -> bool:
     return carry is not None and carry.factor.requires_grad
-
-
-def _same_storage(a: Tensor, b: Tensor | None) -> bool:
-    return b is not None and a.untyped_storage()._cdata == b.untyped_storage()._cdata

@@ -9,16 +9,21 @@ from revbench.bench.config import Config, Suite, find_config, load_config
 from revbench.bench.errors import ConfigError
 from revbench.bench.suites import expand, parse_overrides, select
 
-PACKAGED = ["depth-scaling", "cifar", "event", "smoke", "recomputation"]
+PACKAGED = ["depth-scaling", "cifar", "event", "smoke", "recomputation", "reversibility", "states"]
+
+
+FAMILIES = ["msresnet", "revsresnet", "spikingformer", "revsformer", "sdt", "trevsnn"]
 
 
 class FakeCatalog:
-    """Two families, and the models of the packaged suites."""
+    """The families, and the models of the packaged suites."""
 
     def names(self) -> list[str]:
         """Families, then models of a fixed size, each plain and reversible."""
         fixed = ["msresnet18", "revsresnet21", "msresnet34", "revsresnet37", "msresnet20_event", "revsresnet24_event"]
-        return ["msresnet", "revsresnet", "trevsnn", *fixed]
+        fixed += [f"{name}_published" for name in ("msresnet18", "revsresnet21", "msresnet34", "revsresnet37")]
+        fixed += [f"{name}{depth}_384_published" for depth in (2, 4) for name in ("spikingformer", "revsformer")]
+        return [*FAMILIES, *fixed]
 
     def rules(self) -> list[str]:
         """Two rules."""
@@ -26,7 +31,7 @@ class FakeCatalog:
 
     def takes_depth(self, name: str) -> bool:
         """The families."""
-        return name in {"msresnet", "revsresnet", "trevsnn"}
+        return name in FAMILIES
 
     def is_reversible(self, name: str) -> bool:
         """Those whose name says so."""
@@ -68,7 +73,7 @@ def test_packaged_suites_are_all_tested() -> None:
     config = load_config(find_config())
     assert list(config.suites) == PACKAGED
     predicted = [config.suite(name).for_prediction().batch_size for name in PACKAGED]
-    assert predicted == [(128,), (32,), (16,), (2,), (128,)]
+    assert predicted == [(128,), (32,), (16,), (2,), (128,), (2,), (32,)]
 
 
 def test_models_under_comparison_are_neighbours() -> None:
@@ -133,12 +138,12 @@ def test_activations_count_for_reversible_models_only() -> None:
         (
             {"models": ["msresnet", "msresnet18"], "depth": 1},
             "the model 'msresnet18' has a fixed size and takes no depth; "
-            "remove depth, or choose only families: msresnet, revsresnet, trevsnn",
+            "remove depth, or choose only families: msresnet, revsresnet, spikingformer, revsformer, sdt, trevsnn",
         ),
         (
             {"models": "revsresnet21", "width": 8},
             "the model 'revsresnet21' has a fixed size and takes no width; "
-            "remove width, or choose only families: msresnet, revsresnet, trevsnn",
+            "remove width, or choose only families: msresnet, revsresnet, spikingformer, revsformer, sdt, trevsnn",
         ),
     ],
 )

@@ -26,18 +26,20 @@ CASES_CSV = """\
 case_id,model,rule,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,num_layers,\
 num_blocks,num_parameters,peak_bytes,peak_bytes_per_image,activation_peak_bytes,activation_peak_bytes_per_image,\
 forward_end_activation_bytes,forward_end_activation_bytes_per_image,cuda_requested_bytes,cuda_allocated_bytes,\
-cuda_reserved_bytes,process_bytes,step_s,step_spread_s,images_per_s,status,detail
+cuda_reserved_bytes,process_bytes,step_s,step_spread_s,images_per_s,\
+reconstruction_error,flipped_spike_share,gradient_cosine,gradient_error,unprotected_reconstruction_error,\
+unprotected_flipped_spike_share,unprotected_gradient_cosine,unprotected_gradient_error,status,detail
 2fcff3e04c848e96,msresnet,bptt,4,,,,4,2,float32,sgd,cpu,0,34,16,\
 3000000,77943040,38971520.0,41943040,20971520.0,\
-40894464,20447232.0,,,,,0.2,0.004,10.0,ok,
+40894464,20447232.0,,,,,0.2,0.004,10.0,,,,,,,,,ok,
 3b450f4dcf21b939,revsresnet,bptt,4,,,,4,2,float32,sgd,cpu,0,37,16,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
-26214400,13107200.0,,,,,0.32,0.0064,6.25,ok,
+26214400,13107200.0,,,,,0.32,0.0064,6.25,,,,,,,,,ok,
 3a32172e415b9df6,msresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,,,\
-,,,,,,,,,,,,,,memory: oom,"60 MiB were asked for, 12 MiB were free"
+,,,,,,,,,,,,,,,,,,,,,,memory: oom,"60 MiB were asked for, 12 MiB were free"
 4222e8c4eaa2897e,revsresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,69,32,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
-26214400,13107200.0,,,,,,,,time: timeout,stopped after 60 s
+26214400,13107200.0,,,,,,,,,,,,,,,,time: timeout,stopped after 60 s
 """
 
 TERMINAL_TABLE = """\
