@@ -153,7 +153,10 @@ def msresnet(
     num_classes: int = 10,
     published_buffers: bool = False,
 ) -> MSResNet:
-    """MS-ResNet for 32x32 images: 18 layers at 2, 2, 2, 2 blocks; 34 at 3, 4, 6, 3; 104 at 3, 8, 32, 8."""
+    """MS-ResNet for 32x32 images: 18 layers at 2, 2, 2, 2 blocks; 34 at 3, 4, 6, 3; 104 at 3, 8, 32, 8.
+
+    `published_buffers`: see `networks.published`.
+    """
     network = MSResNet(
         blocks=blocks,
         widths=[width, 2 * width, 4 * width, 8 * width],
@@ -200,7 +203,10 @@ def msresnet_events(
     num_classes: int = 10,
     published_buffers: bool = False,
 ) -> MSResNet:
-    """MS-ResNet for event frames 2x128x128: 20 layers at 3, 3, 3 blocks (RevSNN's `ms_resnet20`)."""
+    """MS-ResNet for event frames 2x128x128: 20 layers at 3, 3, 3 blocks (RevSNN's `ms_resnet20`).
+
+    `published_buffers`: see `networks.published`.
+    """
     network = MSResNet(
         blocks=blocks,
         widths=[width, 2 * width, 4 * width],

@@ -1,7 +1,7 @@
 """The switch `published_buffers`: a network of RevSNN's family holds memory as the published code does.
 
-By default the networks are lean, and so are their published counterparts here. RevSNN's printed ratios (3.79 for
-RevSResNet37, 3.00 for RevSFormer-4-384) come from a code that is not; to reproduce them the switch brings back
+By default the networks here are lean, the counterparts as well. RevSNN's printed ratios (AAAI 2024: 3.79 for
+RevSResNet37, 3.00 for RevSFormer-4-384) are those of a code that is not. The switch brings back
 
 * the neurons' buffers (`neurons.published`), and when they go: those of a reversible sequence after the forward pass
   of the whole sequence, in the backward pass after each function; all others after the training step, by the trainer's
@@ -11,9 +11,10 @@ RevSResNet37, 3.00 for RevSFormer-4-384) come from a code that is not; to reprod
 * the map of N x N tokens that attention keeps, and images that are repeated in front of the patch splitting, whose
   first convolution so runs T times.
 
-Values and gradients are those of the lean network, up to rounding where the sums are taken in another order: in the
-transformers. What is left out: the copies that the published forward pass makes on the way (the stem's output repeated T
-times, streams concatenated and divided again in each block, divided streams made contiguous), all gone at its end.
+Values and gradients are those of the lean network; in the transformers up to rounding, where sums are taken in another
+order. Left out: the copies that the published forward pass makes on the way (the stem's output of the residual networks
+repeated T times, streams concatenated and divided again in each block, divided streams made contiguous). All are gone
+at its end.
 """
 
 from functools import partial

@@ -90,7 +90,10 @@ def revsformer(
     activations: Activations = "recomputed",
     published_buffers: bool = False,
 ) -> RevSFormer:
-    """RevSFormer for images, 2-384 and 4-384 in the paper; heads and image sizes as in `spikingformer`."""
+    """RevSFormer for images, 2-384 and 4-384 in the paper; heads and image sizes as in `spikingformer`.
+
+    `published_buffers`: see `networks.published`.
+    """
     network = RevSFormer(
         depth=depth,
         width=width,
@@ -116,7 +119,10 @@ def revsformer_events(
     activations: Activations = "recomputed",
     published_buffers: bool = False,
 ) -> RevSFormer:
-    """RevSFormer for event frames, 2-256 in the paper; heads and image sizes as in `spikingformer_events`."""
+    """RevSFormer for event frames, 2-256 in the paper; heads and image sizes as in `spikingformer_events`.
+
+    `published_buffers`: see `networks.published`.
+    """
     network = RevSFormer(
         depth=depth,
         width=width,

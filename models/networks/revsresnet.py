@@ -111,6 +111,8 @@ def revsresnet(
     """RevSResNet for 32x32 images: 21 layers at 1, 1, 1, 1 blocks; 37 at 1, 2, 3, 2; 109 at 2, 4, 16, 4.
 
     The last stage is 7 and not 8 times as wide as the first, which brings the parameters near the counterpart's.
+
+    `published_buffers`: see `networks.published`.
     """
     network = RevSResNet(
         blocks=blocks,
@@ -134,7 +136,10 @@ def revsresnet_events(
     activations: Activations = "recomputed",
     published_buffers: bool = False,
 ) -> RevSResNet:
-    """RevSResNet for event frames 2x128x128: 24 layers at 1, 2, 2 blocks."""
+    """RevSResNet for event frames 2x128x128: 24 layers at 1, 2, 2 blocks.
+
+    `published_buffers`: see `networks.published`.
+    """
     network = RevSResNet(
         blocks=blocks,
         widths=[width, 2 * width, 3 * width],

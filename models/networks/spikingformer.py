@@ -122,6 +122,8 @@ def spikingformer(
 
     Published: 12 heads for CIFAR-10 and 8 for CIFAR-100; by default heads have 32 channels, or more where 32 do not
     divide the width. The sides of the images must be multiples of 4.
+
+    `published_buffers`: see `networks.published`.
     """
     network = Spikingformer(
         depth=depth,
@@ -152,6 +154,8 @@ def spikingformer_events(
 
     Published: 16 heads; by default heads have 16 channels, or more where 16 do not divide the width. The sides of the
     frames must be multiples of 16.
+
+    `published_buffers`: see `networks.published`.
     """
     network = Spikingformer(
         depth=depth,

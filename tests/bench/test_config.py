@@ -89,7 +89,10 @@ def test_timeout_may_be_a_whole_number(tmp_path: Path) -> None:
         ("seed = -1", "suites.small.seed must be at least 0, not the integer -1"),
         ("rule = 1", "suites.small.rule must be a string, not the integer 1"),
         ("dtype = 'float23'", "suites.small.dtype cannot be the string \"float23\"; did you mean 'float32'?"),
-        ("passes = ['speed']", 'suites.small.passes cannot be the string "speed"; valid: energy, memory, time'),
+        (
+            "passes = ['speed']",
+            'suites.small.passes cannot be the string "speed"; valid: energy, memory, reversibility, time',
+        ),
         ("timeout_s = true", "suites.small.timeout_s must be a number, not the boolean true"),
         ("timeout_s = inf", "suites.small.timeout_s must be a finite number, not the float Infinity"),
         ("timeout_s = 0", "suites.small.timeout_s must be greater than 0, not the integer 0"),

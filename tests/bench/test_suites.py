@@ -9,7 +9,16 @@ from revbench.bench.config import Config, Suite, find_config, load_config
 from revbench.bench.errors import ConfigError
 from revbench.bench.suites import expand, parse_overrides, select
 
-PACKAGED = ["depth-scaling", "cifar", "event", "smoke", "recomputation", "reversibility", "states"]
+PACKAGED = [
+    "depth-scaling",
+    "cifar",
+    "event",
+    "smoke",
+    "recomputation",
+    "reversibility",
+    "states",
+    "published-revsnn",
+]
 
 
 FAMILIES = ["msresnet", "revsresnet", "spikingformer", "revsformer", "sdt", "trevsnn"]
@@ -21,6 +30,8 @@ class FakeCatalog:
     def names(self) -> list[str]:
         """Families, then models of a fixed size, each plain and reversible."""
         fixed = ["msresnet18", "revsresnet21", "msresnet34", "revsresnet37", "msresnet20_event", "revsresnet24_event"]
+        fixed += [f"{name}_published" for name in (*fixed[:4], "spikingformer2_384", "revsformer2_384")]
+        fixed += ["spikingformer4_384_published", "revsformer4_384_published"]
         fixed += [f"{name}_published" for name in ("msresnet18", "revsresnet21", "msresnet34", "revsresnet37")]
         fixed += [f"{name}{depth}_384_published" for depth in (2, 4) for name in ("spikingformer", "revsformer")]
         return [*FAMILIES, *fixed]
@@ -73,7 +84,7 @@ def test_packaged_suites_are_all_tested() -> None:
     config = load_config(find_config())
     assert list(config.suites) == PACKAGED
     predicted = [config.suite(name).for_prediction().batch_size for name in PACKAGED]
-    assert predicted == [(128,), (32,), (16,), (2,), (128,), (2,), (32,)]
+    assert predicted == [(128,), (32,), (16,), (2,), (128,), (2,), (32,), (32,)]
 
 
 def test_models_under_comparison_are_neighbours() -> None:
