@@ -275,7 +275,10 @@ SMOKE = ["run", "-s", "smoke"]
         ([*SMOKE, "--set", "timeout_s=soon"], 'timeout_s must be a number, not the string "soon"'),
         ([*SMOKE, "--set", "timeout_s=inf"], "timeout_s must be a finite number"),
         ([*SMOKE, "--set", "dtype=float8"], 'dtype cannot be the string "float8"; '),
-        ([*SMOKE, "--set", "passes=speed"], 'passes cannot be the string "speed"; valid: energy, memory, time'),
+        (
+            [*SMOKE, "--set", "passes=speed"],
+            'passes cannot be the string "speed"; valid: energy, memory, reversibility, time',
+        ),
         ([*SMOKE, "--set", "depth=1", "--set", "depth=2"], "depth is overridden twice; "),
         ([*SMOKE, "--only", "T=9"], "no case matches 'T=9'; choose from: "),
         ([*SMOKE, "--only", "colour=red"], "no case has the key of 'colour=red'; "),

@@ -160,7 +160,8 @@ def test_carries_below_their_bound(states: States, make: Callable[[int], nn.Modu
         found = gradients(recomputed, inputs)
     assert largest_error(found[:-3], expected[:-3]) <= EXACT
     assert recomputed.inversion is not None
-    assert recomputed.inversion.num_kept == (2 if states == "inverted" else 0)
+    # Every one: a factor of 0.001 alone loses more than the tolerance.
+    assert recomputed.inversion.num_kept == (3 if states == "inverted" else 0)
     assert largest_error(found[-3:], expected[-3:]) <= max(EXACT, 10 * recomputed.inversion.predicted_error)
 
 
