@@ -220,7 +220,7 @@ def test_coded_states_are_kept_every_eighth_update(num_updates: int) -> None:
 
 @pytest.mark.parametrize(("factor", "num_kept"), [(0.1, 3), (0.05, 4), (0.001, 6), (1.0, 1), (-1.0, 1)])
 def test_coded_states_are_kept_earlier_where_carries_are_small(factor: float, num_kept: int) -> None:
-    """Where the gradient of a carry would lose more than a ten-thousandth: of 12 updates every 4th, 3rd or 2nd, else every 8th."""
+    """Where the gradient of a carry would lose more than a ten-thousandth: of 12 updates every 4th, 3rd, 2nd or 8th."""
     assert CARRY_TOLERANCE == 1e-4
     carries = [Carry(2, initial=factor) for _ in range(12)]
     x = torch.zeros(1, 2, 1, 1)
