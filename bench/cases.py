@@ -9,8 +9,9 @@ from typing import Any, Literal, get_args
 
 DType = Literal["float32", "float64", "bfloat16", "float16"]
 Device = Literal["cpu", "cuda", "fake"]
-Activations = Literal["recomputed", "stored"]
+Activations = Literal["recomputed", "stored", "checkpointed"]
 States = Literal["stored", "coded", "inverted"]
+LossName = Literal["mean_logits", "stepwise", "stepwise_mse", "stepwise_ones", "tet"]
 OptimizerName = Literal["sgd", "adamw"]
 DTYPES: tuple[str, ...] = get_args(DType)
 
@@ -21,10 +22,12 @@ class Case:
 
     Attributes:
         model: a registered model (`revsresnet37`) or family (`revsresnet`), see `revbench list`.
-        rule: how gradients are obtained.
+        rule: how gradients are obtained, such as `bptt` or `sltt-2`.
+        loss: of the logits of all timesteps, see `rules.losses`; None for the model's own.
         depth: blocks per stage, for families; None for models of a fixed size.
         width: channels of the first stage, for families; None for the model's own.
-        activations: `recomputed` or `stored`, for reversible models; None for the model's own way.
+        activations: `recomputed` or `stored`, for reversible models; `checkpointed` (by PyTorch's activation
+            checkpointing, block by block) for all; None for the model's own way.
         states: how the states of T-RevSNN survive to the backward pass: `stored`, `coded` or `inverted`; None for the
             model's own way.
         timesteps: simulation length T.
@@ -37,6 +40,7 @@ class Case:
 
     model: str
     rule: str = "bptt"
+    loss: LossName | None = None
     depth: int | None = None
     width: int | None = None
     activations: Activations | None = None
@@ -74,7 +78,19 @@ class Case:
 
 
 _SHORT = {"timesteps": "T", "batch_size": "batch"}
-_TOLD = ("rule", "depth", "width", "activations", "states", "timesteps", "batch_size", "dtype", "optimizer", "seed")
+_TOLD = (
+    "rule",
+    "loss",
+    "depth",
+    "width",
+    "activations",
+    "states",
+    "timesteps",
+    "batch_size",
+    "dtype",
+    "optimizer",
+    "seed",
+)
 _USUAL: dict[str, object] = {"rule": "bptt", "dtype": "float32", "optimizer": "sgd", "seed": 0}
 
 

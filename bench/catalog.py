@@ -3,7 +3,7 @@
 from revbench.bench.errors import ConfigError
 from revbench.models import registry
 from revbench.models.registry import ModelEntry
-from revbench.models.rules import RULES
+from revbench.models.rules import RULES, is_rule
 
 
 class Catalog:
@@ -24,8 +24,12 @@ class Catalog:
         return list(self.entries)
 
     def rules(self) -> list[str]:
-        """All rules."""
+        """All rules; a K in a name stands for a number."""
         return list(RULES)
+
+    def is_rule(self, name: str) -> bool:
+        """Whether there is a rule of this name."""
+        return is_rule(name)
 
     def takes_depth(self, name: str) -> bool:
         """Whether depth and width are chosen by the case."""

@@ -1,6 +1,5 @@
 """`revbench list`: suites, models and rules in three tables."""
 
-import inspect
 from pathlib import Path
 
 from rich import box
@@ -27,7 +26,7 @@ def list_all(config: Path | None, console: Console) -> None:
         models.add_row(name, entry.summary, entry.counterpart or "")
     rules = _table("Rules", "rule", "what it is")
     for name, rule in RULES.items():
-        rules.add_row(name, (inspect.getdoc(rule) or "").partition("\n")[0])
+        rules.add_row(name, rule.summary)
     for table in (suites, models, rules):
         console.print(table)
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from revbench.bench.cases import Activations, DType, OptimizerName, States
+from revbench.bench.cases import Activations, DType, LossName, OptimizerName, States
 from revbench.bench.errors import ConfigError, nearest
 from revbench.bench.records import PassName
 
@@ -43,6 +43,7 @@ class Axes(_Table):
     """The axes of a grid of cases, in the order of the fields of a case; an empty axis leaves the case its default."""
 
     rule: Values[str] = ()
+    loss: Values[LossName] = ()
     depth: Values[PositiveInt] = ()
     width: Values[PositiveInt] = ()
     activations: Values[Activations] = ()

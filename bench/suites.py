@@ -23,7 +23,10 @@ class ModelCatalog(Protocol):
         """All models and families."""
 
     def rules(self) -> list[str]:
-        """All rules."""
+        """All rules; a K in a name stands for a number."""
+
+    def is_rule(self, name: str) -> bool:
+        """Whether there is a rule of this name."""
 
     def takes_depth(self, name: str) -> bool:
         """Whether it is a family, whose depth and width are chosen, rather than a model of a fixed size."""
@@ -75,8 +78,8 @@ def expand(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
     """The cases of a suite: the product of its axes, without duplicates, in a stable order.
 
     The loops nest in the order of the fields of a case, `rule` outermost, and the models are the innermost loop: the
-    models under comparison are neighbours. `activations` counts for reversible models only, and `states` for
-    those that have them where their activations are not stored; other cases get None.
+    models under comparison are neighbours. `activations` other than `checkpointed` count for reversible models only,
+    and `states` for those that have them where activations are recomputed; other cases get None.
 
     Raises:
         ConfigError: a model or rule is unknown, a family lacks a depth, or a model of a fixed size was given one.
@@ -93,18 +96,20 @@ def expand(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
 
 
 def _meaningful(case: Case, catalog: ModelCatalog) -> Case:
-    if not catalog.is_reversible(case.model):
-        return replace(case, activations=None, states=None)
-    if not catalog.has_states(case.model) or case.activations == "stored":
+    if not catalog.is_reversible(case.model) and case.activations != "checkpointed":
+        case = replace(case, activations=None)
+    if not catalog.has_states(case.model) or case.activations in ("stored", "checkpointed"):
         return replace(case, states=None)
     return case
 
 
 def _check_names(suite: Suite, catalog: ModelCatalog) -> None:
-    for word, names, valid in (("model", suite.models, catalog.names()), ("rule", suite.rule, catalog.rules())):
-        for name in names:
-            if name not in valid:
-                raise ConfigError(f"suite {suite.name!r}: there is no {word} {name!r}; {nearest(name, valid)}")
+    for name in suite.models:
+        if name not in catalog.names():
+            raise ConfigError(f"suite {suite.name!r}: there is no model {name!r}; {nearest(name, catalog.names())}")
+    for name in suite.rule:
+        if not catalog.is_rule(name):
+            raise ConfigError(f"suite {suite.name!r}: there is no rule {name!r}; {nearest(name, catalog.rules())}")
 
 
 def _check_sizes(suite: Suite, catalog: ModelCatalog) -> None:

@@ -14,7 +14,8 @@ from revbench.bench.cases import Case, OptimizerName
 from revbench.models import registry
 from revbench.models.data import Batch, synthetic_batch
 from revbench.models.networks.spiking import SpikingNetwork
-from revbench.models.rules import RULES, Rule
+from revbench.models.rules import Rule, make_rule
+from revbench.models.rules.losses import LOSSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def prepare(case: Case) -> Training:
             timesteps=case.timesteps,
             depth=case.depth,
             width=case.width,
-            activations=case.activations,
+            activations=_own_activations(case),
             states=case.states,
         )
     batch = synthetic_batch(
@@ -75,8 +76,21 @@ def prepare(case: Case) -> Training:
         device=device,
     )
     autocast_dtype = getattr(torch, case.dtype) if case.dtype in ("bfloat16", "float16") else None
-    rule = RULES[case.rule](autocast_dtype=autocast_dtype)
+    rule = make_rule(
+        case.rule,
+        autocast_dtype=autocast_dtype,
+        criterion=LOSSES[case.loss] if case.loss else None,
+        checkpointing=case.activations == "checkpointed",
+    )
+    rule.check(model)
     return Training(case, model, rule, batch, make_optimizer(case.optimizer, model.parameters()))
+
+
+def _own_activations(case: Case) -> str | None:
+    """What the model is told: checkpointing takes one that stores, if it can do otherwise."""
+    if case.activations != "checkpointed":
+        return case.activations
+    return "stored" if case.model in registry.entries() and registry.entries()[case.model].reversible else None
 
 
 def _seed_all(seed: int) -> None:

@@ -35,7 +35,7 @@ def with_counterparts(rows: Sequence[CaseRow], counterparts: Mapping[str, str]) 
     for row in rows:
         name = counterparts.get(row.case.model)
         twin = by_case.get(replace(row.case, model=name, activations=None, states=None)) if name else None
-        if twin is not None and row.case.activations != "stored":
+        if twin is not None and row.case.activations in (None, "recomputed"):
             found.append(_comparison(row, twin))
     return found
 

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from revbench.models.networks.layers import over_frames
 from revbench.models.neurons import Dynamics, Neuron
+from revbench.models.neurons.fused import sweep, sweep_back
+from revbench.models.neurons.memory import Memory
 
 _SIDE, _PADDING = [3, 3], [1, 1]
 _INT16_ELEMENTS = 1 << 15
@@ -54,7 +56,7 @@ class MaxPooledNeuron(Neuron):
         """Pooled spikes of all timesteps."""
         if self.backend != "fused":
             return over_frames(self.pool, super().forward(x))
-        pooled: Tensor = _SpikesAndMaxPool.apply(x, self.dynamics, self.pool.stride)
+        pooled: Tensor = _SpikesAndMaxPool.apply(x, self.dynamics, self.pool.stride, self.memory)
         return pooled
 
     def single_step(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -79,11 +81,9 @@ class _MaxPool(torch.autograd.Function):
 
 class _SpikesAndMaxPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dynamics: Dynamics, stride: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, dynamics: Dynamics, stride: int, memory: Memory | None) -> Tensor:
         keep_potential = ctx.needs_input_grad[0]
-        spikes, potential = torch.ops.revbench.multi_step(
-            x, dynamics.leak, dynamics.input_scale, dynamics.threshold, dynamics.v_reset, keep_potential
-        )
+        spikes, potential = sweep(dynamics, x, memory, keep_potential=keep_potential)
         if keep_potential:
             ctx.save_for_backward(potential)
             ctx.dynamics, ctx.stride = dynamics, stride
@@ -92,21 +92,11 @@ class _SpikesAndMaxPool(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (potential,) = ctx.saved_tensors
         dynamics: Dynamics = ctx.dynamics
-        grad_x = torch.ops.revbench.multi_step_backward(
-            _grad_spikes(grad, potential, dynamics.threshold, ctx.stride),
-            potential,
-            dynamics.leak,
-            dynamics.input_scale,
-            dynamics.threshold,
-            dynamics.v_reset,
-            dynamics.detach_reset,
-            dynamics.surrogate.name,
-            dynamics.surrogate.alpha,
-        )
-        return grad_x, None, None
+        grad_spikes = _grad_spikes(grad, potential, dynamics.threshold, ctx.stride)
+        return sweep_back(dynamics, grad_spikes, potential), None, None, None
 
 
 def _grad_spikes(grad: Tensor, potential: Tensor, threshold: float, stride: int) -> Tensor:

@@ -83,6 +83,9 @@ class NFResNet(SpikingNetwork):
         ValueError: images smaller than 32x32 (they are halved five times), or not blocks for four stages.
     """
 
+    criterion = StepwiseLoss()
+    head_reads_spikes = False
+
     def __init__(self, blocks: Sequence[int], *, width: int, image_size: int, timesteps: int, num_classes: int) -> None:
         super().__init__()
         if image_size < SMALLEST_SIDE:
@@ -116,10 +119,6 @@ class NFResNet(SpikingNetwork):
         for block in self.blocks:
             x = block(x)
         return pooled_logits(self.head, x)
-
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean over timesteps of the cross entropy."""
-        return StepwiseLoss()(logits, targets)
 
 
 def nf_resnet(

@@ -60,6 +60,8 @@ class PreActResNet(SpikingNetwork):
         ValueError: another number of stages than four, or a stage without blocks.
     """
 
+    criterion = StepwiseLoss(mse_share=0.05, one_hot=False)
+
     def __init__(self, blocks: Sequence[int], *, width: int, timesteps: int, num_classes: int) -> None:
         super().__init__()
         plan = staged_blocks(blocks, (1, 2, 4, 8))
@@ -86,10 +88,6 @@ class PreActResNet(SpikingNetwork):
         for block in self.blocks:
             x = block(x)
         return pooled_logits(self.head, self.last_neuron(self.last_norm(x)))
-
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean over timesteps; 5 % of it is the mean squared distance of all logits from 1."""
-        return StepwiseLoss(mse_share=0.05, one_hot=False)(logits, targets)
 
 
 def preact_resnet(blocks: Sequence[int], *, timesteps: int, width: int = 64, num_classes: int = 10) -> PreActResNet:

@@ -100,10 +100,6 @@ class SpikeDrivenTransformer(SpikingNetwork):
         logits: Tensor = self.head(self.last_neuron(tokens_mean))
         return logits
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss that the network was given; else that of every network."""
-        return self.criterion(logits, targets) if self.criterion else super().loss(logits, targets)
-
 
 def sdt(
     depth: int,

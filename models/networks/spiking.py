@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from revbench.models.networks.layers import over_frames
+from revbench.models.networks.stepwise_loss import StepwiseLoss
+from revbench.models.reversible import ReversibleSequence
 
 InputKind = Literal["images", "events"]
 
@@ -41,6 +43,9 @@ class SpikingNetwork(nn.Module, ABC):
         num_classes: K.
         num_layers: weighted layers, counted as in the model's name.
         num_blocks: residual blocks.
+        criterion: the loss, where it is a mean over timesteps; None where it is that of the mean of the logits.
+        head_reads_spikes: whether the read-out reads spikes, or their mean over pixels, and not a residual stream.
+        undividable: why the timesteps cannot be simulated in parts; empty where they can.
     """
 
     input_shape: InputShape
@@ -48,6 +53,9 @@ class SpikingNetwork(nn.Module, ABC):
     num_classes: int
     num_layers: int
     num_blocks: int
+    criterion: StepwiseLoss | None = None
+    head_reads_spikes: bool = True
+    undividable: str = ""
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of every timestep, `[T, B, K]`.
@@ -68,13 +76,23 @@ class SpikingNetwork(nn.Module, ABC):
         """Logits of every timestep, `[T, B, K]`, for a checked input."""
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The loss that the network is trained with: the cross entropy of the logits' mean over timesteps (RevSNN).
+        """The loss that the network is trained with: its criterion, or the cross entropy of the logits' mean (RevSNN).
 
         Args:
             logits: `[T, B, K]`, as the network returns them.
             targets: class indices `[B]`.
         """
-        return F.cross_entropy(logits.mean(0), targets)
+        return self.criterion(logits, targets) if self.criterion else F.cross_entropy(logits.mean(0), targets)
+
+    def checkpoint_groups(self) -> list[list[nn.Module]]:
+        """What activation checkpointing takes as one: here each block, or each function of a reversible sequence.
+
+        The members of a group are called one after the other, each with the value of the one before.
+        """
+        sequences = [module for module in self.modules() if isinstance(module, ReversibleSequence)]
+        blocks = getattr(self, "blocks", ())
+        own = blocks if isinstance(blocks, nn.Sequential | nn.ModuleList) else ()
+        return [[block] for block in (*own, *(function for sequence in sequences for function in sequence.functions))]
 
     def stem_once(self, stem: nn.Module, x: Tensor) -> Tensor:
         """The stem's output as a sequence `[T, B, C, H, W]`: images go through once and are seen T times."""

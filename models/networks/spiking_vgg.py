@@ -126,9 +126,14 @@ class SpikingVGG(SpikingNetwork):
             x = layer(x)
         return self.read_out(x)
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean over timesteps of each timestep's loss."""
-        return self.criterion(logits, targets)
+    def checkpoint_groups(self) -> list[list[nn.Module]]:
+        """A convolution and what follows, down to the next one."""
+        groups: list[list[nn.Module]] = [[]]
+        for layer in self.layers:
+            if groups[-1] and any(isinstance(part, nn.Conv2d) for part in layer.modules()):
+                groups.append([])
+            groups[-1].append(layer)
+        return groups
 
 
 class StandardisedVGG(SpikingVGG):

@@ -67,6 +67,11 @@ class TRevSNN(SpikingNetwork):
         ValueError: a size that the network cannot have.
     """
 
+    undividable = (
+        "T-RevSNN has weights of its own for every timestep and is read out after few of them, so that a rule which "
+        "looks at one timestep alone leaves most without a gradient; its bptt is flat in T already"
+    )
+
     def __init__(
         self,
         *,

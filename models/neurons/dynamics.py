@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from revbench.models import annotations
+from revbench.models.neurons.memory import Memory
 from revbench.models.neurons.surrogates import Sigmoid, Surrogate, step
 
 
@@ -28,6 +29,7 @@ class Dynamics:
         v_reset: the potential after a spike; None for soft reset (the threshold is subtracted).
         detach_reset: whether the spike in the reset is a constant for autograd.
         surrogate: the derivative used for the step function.
+        temporal_gradient: whether gradients go from a timestep to the one before; values are the same.
     """
 
     leak: float = 1.0
@@ -36,6 +38,7 @@ class Dynamics:
     v_reset: float | None = 0.0
     detach_reset: bool = True
     surrogate: Surrogate = field(default_factory=Sigmoid)
+    temporal_gradient: bool = True
 
     @property
     def v_rest(self) -> float:
@@ -53,6 +56,8 @@ def charge(dynamics: Dynamics, x: Tensor, v: Tensor | None) -> Tensor:
     scaled = x if dynamics.input_scale == 1 else x * dynamics.input_scale
     if v is None:
         return scaled + dynamics.v_rest
+    if not dynamics.temporal_gradient:
+        v = v.detach()
     h = (v if dynamics.leak == 1 else v * dynamics.leak) + scaled
     return h + dynamics.bias if dynamics.bias else h
 
@@ -68,7 +73,11 @@ def single_step(dynamics: Dynamics, x: Tensor, v: Tensor | None = None) -> tuple
     Returns:
         Spikes and the potential after the reset, both `[B, ...]`.
     """
-    h = charge(dynamics, x, v)
+    return fire(dynamics, charge(dynamics, x, v))
+
+
+def fire(dynamics: Dynamics, h: Tensor) -> tuple[Tensor, Tensor]:
+    """Spikes and the potential after the reset, for the potential `h` before it."""
     spikes = step(h - dynamics.threshold, dynamics.surrogate)
     with annotations.kind("neuron_state"):
         return spikes, reset(dynamics, h, spikes.detach() if dynamics.detach_reset else spikes)
@@ -82,19 +91,24 @@ def reset(dynamics: Dynamics, h: Tensor, spikes: Tensor) -> Tensor:
     return v + dynamics.v_reset * spikes if dynamics.v_reset else v
 
 
-def multi_step_reference(dynamics: Dynamics, x: Tensor) -> Tensor:
+def multi_step_reference(dynamics: Dynamics, x: Tensor, memory: Memory | None = None) -> Tensor:
     """All timesteps as a plain loop under autograd: what the fused form is tested against and timed against.
 
     Args:
         dynamics: the neuron's constants.
         x: input `[T, B, ...]`.
+        memory: of an earlier part of the same simulation; None for neurons at rest.
 
     Returns:
         Spikes `[T, B, ...]`.
     """
-    v: Tensor | None = None
-    spikes = []
+    before = memory.before() if memory else None
+    v = None if before is None else reset(dynamics, before, (before >= dynamics.threshold).to(before.dtype))
+    spikes, h = [], x
     for x_t in x.unbind(0):
-        s, v = single_step(dynamics, x_t, v)
+        h = charge(dynamics, x_t, v)
+        s, v = fire(dynamics, h)
         spikes.append(s)
+    if memory:
+        memory.note(h.detach())
     return torch.stack(spikes)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from revbench.models.neurons import kernels
 from revbench.models.neurons.dynamics import Dynamics
+from revbench.models.neurons.memory import Memory
 from revbench.models.neurons.surrogates import SURROGATES
 
 
@@ -28,13 +29,20 @@ def _forward(
     threshold: float,
     v_reset: float | None,
     keep_potential: bool,
+    before: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     dynamics = Dynamics(leak=leak, input_scale=input_scale, threshold=threshold, v_reset=v_reset)
-    return kernels.forward(dynamics, x, keep_potential)
+    return kernels.forward(dynamics, x, keep_potential, before)
 
 
 def _forward_fake(
-    x: Tensor, leak: float, input_scale: float, threshold: float, v_reset: float | None, keep_potential: bool
+    x: Tensor,
+    leak: float,
+    input_scale: float,
+    threshold: float,
+    v_reset: float | None,
+    keep_potential: bool,
+    before: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), x.new_empty(x.shape if keep_potential else (0,))
 
@@ -90,14 +98,52 @@ _multi_step = _operator("multi_step", _forward, _forward_fake)
 _multi_step_backward = _operator("multi_step_backward", _backward, _backward_fake)
 
 
+def sweep(dynamics: Dynamics, x: Tensor, memory: Memory | None, *, keep_potential: bool) -> tuple[Tensor, Tensor]:
+    """Spikes and, if kept, the potential before the reset, both `[T, B, ...]`; outside of autograd.
+
+    Args:
+        dynamics: the neuron's constants.
+        x: input `[T, B, ...]`.
+        memory: of an earlier part of the same simulation; None for neurons at rest.
+        keep_potential: whether the potential is needed.
+    """
+    results: tuple[Tensor, Tensor] = _multi_step(
+        x,
+        dynamics.leak,
+        dynamics.input_scale,
+        dynamics.threshold,
+        dynamics.v_reset,
+        keep_potential or memory is not None,
+        memory.before() if memory else None,
+    )
+    if memory:
+        potential = results[1]
+        # Of several timesteps the last is copied, so that the others go with the part.
+        memory.note(potential[0] if len(potential) == 1 else potential[-1].clone())
+    return results
+
+
+def sweep_back(dynamics: Dynamics, grad_spikes: Tensor, potential: Tensor) -> Tensor:
+    """The gradient of the input `[T, B, ...]` for that of the spikes; outside of autograd."""
+    grad_x: Tensor = _multi_step_backward(
+        grad_spikes,
+        potential,
+        dynamics.leak if dynamics.temporal_gradient else 0.0,
+        dynamics.input_scale,
+        dynamics.threshold,
+        dynamics.v_reset,
+        dynamics.detach_reset,
+        dynamics.surrogate.name,
+        dynamics.surrogate.alpha,
+    )
+    return grad_x
+
+
 class _MultiStep(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, dynamics: Dynamics) -> Tensor:
+    def forward(ctx: Any, x: Tensor, dynamics: Dynamics, memory: Memory | None) -> Tensor:
         keep_potential = ctx.needs_input_grad[0]
-        results: tuple[Tensor, Tensor] = _multi_step(
-            x, dynamics.leak, dynamics.input_scale, dynamics.threshold, dynamics.v_reset, keep_potential
-        )
-        spikes, potential = results
+        spikes, potential = sweep(dynamics, x, memory, keep_potential=keep_potential)
         if keep_potential:
             ctx.save_for_backward(potential)
             ctx.dynamics = dynamics
@@ -105,28 +151,16 @@ class _MultiStep(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor, None, None]:
         (potential,) = ctx.saved_tensors
-        dynamics: Dynamics = ctx.dynamics
-        grad_x = _multi_step_backward(
-            grad_spikes,
-            potential,
-            dynamics.leak,
-            dynamics.input_scale,
-            dynamics.threshold,
-            dynamics.v_reset,
-            dynamics.detach_reset,
-            dynamics.surrogate.name,
-            dynamics.surrogate.alpha,
-        )
-        return grad_x, None
+        return sweep_back(ctx.dynamics, grad_spikes, potential), None, None
 
 
-def multi_step(dynamics: Dynamics, x: Tensor) -> Tensor:
-    """Spikes `[T, B, ...]` for the input `[T, B, ...]`, from rest; the same spikes as the plain loop.
+def multi_step(dynamics: Dynamics, x: Tensor, memory: Memory | None = None) -> Tensor:
+    """Spikes `[T, B, ...]` for the input `[T, B, ...]`, from rest or from memory; the same spikes as the plain loop.
 
-    Gradients equal those of `multi_step_reference` up to rounding. Saved for backward: one tensor of the shape and
-    dtype of `x`; nothing where no gradient is asked for.
+    Gradients equal those of `multi_step_reference` up to rounding, and end at what is remembered. Saved for backward:
+    one tensor of the shape and dtype of `x`; nothing where no gradient is asked for.
     """
-    spikes: Tensor = _MultiStep.apply(x, dynamics)
+    spikes: Tensor = _MultiStep.apply(x, dynamics, memory)
     return spikes

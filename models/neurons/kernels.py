@@ -13,14 +13,23 @@ from revbench.models.neurons.dynamics import Dynamics
 SLICE_ELEMENTS = 1 << 17
 
 
-def forward(dynamics: Dynamics, x: Tensor, keep_potential: bool) -> tuple[Tensor, Tensor]:
-    """Spikes `[T, B, ...]` and, if kept, the potential before the reset `[T, B, ...]` (else an empty tensor)."""
+def forward(dynamics: Dynamics, x: Tensor, keep_potential: bool, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Spikes `[T, B, ...]` and, if kept, the potential before the reset `[T, B, ...]` (else an empty tensor).
+
+    `before` is that potential of the timestep before the first, `[B, ...]`; None stands for neurons at rest.
+    """
     if native.runs(dynamics, x):
-        return native.forward(dynamics, x, keep_potential)
+        return native.forward(dynamics, x, keep_potential, before)
     spikes = x.new_empty(x.shape)
     potential = x.new_empty(x.shape if keep_potential else (0,))
     for part in _slices(x):
-        _forward_slice(dynamics, x[:, part], spikes[:, part], potential[:, part] if keep_potential else None)
+        _forward_slice(
+            dynamics,
+            x[:, part],
+            spikes[:, part],
+            potential[:, part] if keep_potential else None,
+            None if before is None else before[part],
+        )
     return spikes, potential
 
 
@@ -42,12 +51,16 @@ def _slices(x: Tensor) -> list[slice]:
     return [slice(start, min(start + size, batch_size)) for start in range(0, batch_size, size)]
 
 
-def _forward_slice(dynamics: Dynamics, x: Tensor, spikes: Tensor, potential: Tensor | None) -> None:
+def _forward_slice(
+    dynamics: Dynamics, x: Tensor, spikes: Tensor, potential: Tensor | None, before: Tensor | None
+) -> None:
     v = x.new_empty(x.shape[1:])
+    if before is not None:
+        _reset(dynamics, before, (before - dynamics.threshold >= 0).to(before.dtype), out=v)
     for t in range(x.shape[0]):
         h = v if potential is None else potential[t]
         scaled = x[t] if dynamics.input_scale == 1 else torch.mul(x[t], dynamics.input_scale, out=spikes[t])
-        if t == 0:
+        if t == 0 and before is None:
             torch.add(scaled, dynamics.v_rest, out=h)
         else:
             torch.add(v if dynamics.leak == 1 else v.mul_(dynamics.leak), scaled, out=h)

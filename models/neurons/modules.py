@@ -1,4 +1,4 @@
-"""Neurons as modules: they own no tensors, and keep nothing between calls."""
+"""Neurons as modules: they own no tensors, and by themselves keep nothing between calls."""
 
 from typing import Literal
 
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from revbench.models.neurons.dynamics import Dynamics, multi_step_reference, single_step
 from revbench.models.neurons.fused import multi_step
+from revbench.models.neurons.memory import Memory
 from revbench.models.neurons.surrogates import Sigmoid, Surrogate
 
 Backend = Literal["fused", "reference"]
@@ -15,7 +16,8 @@ class Neuron(nn.Module):
     """A layer of spiking neurons with the given dynamics.
 
     Called on a sequence `[T, B, ...]` it returns the spikes `[T, B, ...]`, starting from rest: a forgotten reset is
-    impossible. `single_step(x, v)` takes one timestep and the state explicitly.
+    impossible. `single_step(x, v)` takes one timestep and the state explicitly. Where a simulation in parts has
+    attached a `memory`, a call goes on where the last part ended.
 
     Args:
         dynamics: the neuron's constants.
@@ -26,12 +28,13 @@ class Neuron(nn.Module):
         super().__init__()
         self.dynamics = dynamics
         self.backend: Backend = backend
+        self.memory: Memory | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Spikes `[T, B, ...]` for the input `[T, B, ...]`."""
         if self.backend == "fused":
-            return multi_step(self.dynamics, x)
-        return multi_step_reference(self.dynamics, x)
+            return multi_step(self.dynamics, x, self.memory)
+        return multi_step_reference(self.dynamics, x, self.memory)
 
     def single_step(self, x: Tensor, v: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Spikes and new potential `[B, ...]` for the input `[B, ...]`; `v` None before the first timestep."""

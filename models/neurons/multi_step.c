@@ -31,6 +31,7 @@ typedef struct {
     double leak, input_scale, bias, threshold, v_rest, v_reset, alpha;
     int32_t soft_reset, detach_reset, surrogate;
     const real *input; /* x, or the gradient of the spikes */
+    const real *before; /* forward: the potentials before the reset of the timestep before; null at rest */
     real *potential;   /* forward: written unless null; backward: read */
     real *output;      /* the spikes, or the gradient of x */
     int64_t next;      /* the first block that no thread has taken */
@@ -53,13 +54,25 @@ INLINED int take_block(Sweep *sweep, Block *block) {
     return block->first < sweep->neurons;
 }
 
+INLINED real after_reset(const int soft, real h, real spike, real threshold, real v_reset) {
+    return soft ? h - threshold * spike : h * (1 - spike) + v_reset * spike;
+}
+
 INLINED void forward_block(const Sweep *sweep, const Block block, const int soft, const int keep) {
     const real scale = (real)sweep->input_scale, threshold = (real)sweep->threshold, v_reset = (real)sweep->v_reset;
     real v[BLOCK];
-    for (int64_t n = 0; n < block.size; n++)
-        v[n] = (real)sweep->v_rest;
+    if (sweep->before) {
+        const real *restrict before = sweep->before + block.first;
+        for (int64_t n = 0; n < block.size; n++) {
+            const real h = before[n], spike = h - threshold >= 0 ? 1 : 0;
+            v[n] = after_reset(soft, h, spike, threshold, v_reset);
+        }
+    } else
+        for (int64_t n = 0; n < block.size; n++)
+            v[n] = (real)sweep->v_rest;
     for (int64_t t = 0; t < sweep->timesteps; t++) {
-        const real leak = t ? (real)sweep->leak : 1, bias = t ? (real)sweep->bias : 0;
+        const int first = !t && !sweep->before;
+        const real leak = first ? 1 : (real)sweep->leak, bias = first ? 0 : (real)sweep->bias;
         const real *restrict x = sweep->input + t * sweep->stride_t + block.place;
         real *restrict spikes = sweep->output + t * sweep->neurons + block.first;
         real *restrict potential = keep ? sweep->potential + t * sweep->neurons + block.first : 0;
@@ -69,7 +82,7 @@ INLINED void forward_block(const Sweep *sweep, const Block block, const int soft
             spikes[n] = spike;
             if (keep)
                 potential[n] = h;
-            v[n] = soft ? h - threshold * spike : h * (1 - spike) + v_reset * spike;
+            v[n] = after_reset(soft, h, spike, threshold, v_reset);
         }
     }
 }

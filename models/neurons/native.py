@@ -34,7 +34,7 @@ class _Sweep(ctypes.Structure):
             for name in ("leak", "input_scale", "bias", "threshold", "v_rest", "v_reset", "alpha")
         ),
         *((name, ctypes.c_int32) for name in ("soft_reset", "detach_reset", "surrogate")),
-        *((name, ctypes.c_void_p) for name in ("input", "potential", "output")),
+        *((name, ctypes.c_void_p) for name in ("input", "before", "potential", "output")),
         ("next", ctypes.c_int64),
     )
 
@@ -51,10 +51,10 @@ def runs(dynamics: Dynamics, x: Tensor) -> bool:
     return os.environ.get(SWITCH) != "torch" and _load(BITS[x.dtype])[0] is not None
 
 
-def forward(dynamics: Dynamics, x: Tensor, keep_potential: bool) -> tuple[Tensor, Tensor]:
+def forward(dynamics: Dynamics, x: Tensor, keep_potential: bool, before: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Spikes `[T, B, ...]` and, if kept, the potential before the reset `[T, B, ...]` (else an empty tensor)."""
     spikes, potential = _empty(x), _empty(x) if keep_potential else x.new_empty(0)
-    _run("forward", dynamics, x, potential, spikes)
+    _run("forward", dynamics, x, potential, spikes, None if before is None else before.contiguous())
     return spikes, potential
 
 
@@ -71,7 +71,9 @@ def _empty(x: Tensor) -> Tensor:
     return made
 
 
-def _run(name: str, dynamics: Dynamics, source: Tensor, potential: Tensor, output: Tensor) -> None:
+def _run(
+    name: str, dynamics: Dynamics, source: Tensor, potential: Tensor, output: Tensor, before: Tensor | None = None
+) -> None:
     if not source.numel():
         return
     source, inner = _in_rows(source)
@@ -92,6 +94,7 @@ def _run(name: str, dynamics: Dynamics, source: Tensor, potential: Tensor, outpu
         detach_reset=dynamics.detach_reset,
         surrogate=SURROGATES.index(type(dynamics.surrogate)),
         input=source.data_ptr(),
+        before=None if before is None else before.data_ptr(),
         potential=potential.data_ptr(),
         output=output.data_ptr(),
     )

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from revbench.models import annotations
 from revbench.models.neurons.dynamics import Dynamics
+from revbench.models.neurons.fused import sweep, sweep_back
 from revbench.models.neurons.modules import Neuron
 
 
@@ -57,9 +58,7 @@ class PublishedNeuron(Neuron):
 class _Published(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dynamics: Dynamics, keep_potential: bool) -> Tensor:
-        spikes, potential = torch.ops.revbench.multi_step(
-            x, dynamics.leak, dynamics.input_scale, dynamics.threshold, dynamics.v_reset, keep_potential
-        )
+        spikes, potential = sweep(dynamics, x, None, keep_potential=keep_potential)
         _, *parts = _rows(x, (3 if keep_potential else 2) * x.shape[0]).split(x.shape[0])
         parts[-1].copy_(spikes)
         if keep_potential:
@@ -73,19 +72,8 @@ class _Published(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_spikes: Tensor) -> tuple[Tensor, None, None]:
         potential, _ = ctx.saved_tensors
-        dynamics: Dynamics = ctx.dynamics
         grad_v_seq = torch.zeros_like(potential)
-        grad_x = torch.ops.revbench.multi_step_backward(
-            grad_spikes,
-            potential,
-            dynamics.leak,
-            dynamics.input_scale,
-            dynamics.threshold,
-            dynamics.v_reset,
-            dynamics.detach_reset,
-            dynamics.surrogate.name,
-            dynamics.surrogate.alpha,
-        )
+        grad_x = sweep_back(ctx.dynamics, grad_spikes, potential)
         del grad_v_seq
         return grad_x, None, None
 

@@ -15,16 +15,13 @@ from revbench.models.rules.base import Rule
 class BPTT(Rule):
     """One forward pass over all timesteps, one backward pass, one optimizer step.
 
-    The loss is the network's own (`SpikingNetwork.loss`), a function of the logits of all timesteps.
+    The loss is by default the network's own (`SpikingNetwork.loss`), a function of the logits of all timesteps.
     """
 
-    def step(self, model: SpikingNetwork, batch: Batch, optimizer: Optimizer) -> Tensor:
-        """See `Rule.step`."""
+    def _step(self, model: SpikingNetwork, batch: Batch, optimizer: Optimizer) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         with annotations.phase("forward"), self.autocast(batch.inputs.device):
-            loss = model.loss(model(batch.inputs), batch.targets)
-        with annotations.phase("backward"):
-            loss.backward()
-        with annotations.phase("optimizer"):
-            optimizer.step()
+            loss = (self.criterion or model.loss)(model(batch.inputs), batch.targets)
+        self._backward(loss)
+        self._update(optimizer)
         return loss.detach()

@@ -40,6 +40,10 @@ class FakeCatalog:
         """Two rules."""
         return ["bptt", "sltt"]
 
+    def is_rule(self, name: str) -> bool:
+        """The two."""
+        return name in self.rules()
+
     def takes_depth(self, name: str) -> bool:
         """The families."""
         return name in FAMILIES
