@@ -19,6 +19,13 @@ class OutputError(RevbenchError):
     """Results cannot be written or read."""
 
 
+class DivergedError(Exception):
+    """A loss that is not finite: the training step and all after it mean nothing."""
+
+    def __init__(self, loss: float, step: int) -> None:
+        super().__init__(f"the loss is {loss} at training step {step}")
+
+
 class DeviceError(RevbenchError):
     """The device asked for is not there."""
 

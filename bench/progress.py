@@ -67,6 +67,9 @@ def finding(outcome: Outcome) -> Text:
         if allocated := values.get(("peak_bytes", "cuda_allocated")):
             found += f", CUDA allocated {allocated / 2**20:,.1f} MiB"
         return Text(found)
+    if outcome.pass_name == "learning":
+        accuracy, train_s = values["test_accuracy", None] or 0, values["train_s", None] or 0
+        return Text(f"test accuracy {100 * accuracy:.1f} % after {train_s:,.1f} s")
     if outcome.pass_name == "reversibility":
         found = f"gradient cosine {values['gradient_cosine', None]:.4f}"
         if (without := values.get(("unprotected_gradient_cosine", None))) is not None:

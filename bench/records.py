@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from revbench.bench.cases import Case
 
-PassName = Literal["memory", "time", "energy", "reversibility"]
+PassName = Literal["memory", "time", "energy", "reversibility", "learning"]
 Status = Literal["ok", "oom", "timeout", "error", "unsupported"]
 Counter = Literal["traced", "cuda_requested", "cuda_allocated", "cuda_reserved", "nvml", "published"]
 PASSES: tuple[str, ...] = get_args(PassName)

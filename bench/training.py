@@ -1,5 +1,6 @@
 """From a case to a training step that can be run: model, rule, batch, optimizer."""
 
+import math
 import random
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from revbench.bench.cases import Case, OptimizerName
+from revbench.bench.errors import DivergedError
 from revbench.models import registry
 from revbench.models.data import Batch, synthetic_batch
 from revbench.models.networks.spiking import SpikingNetwork
@@ -33,9 +35,16 @@ class Training:
         return self.rule.step(self.model, self.batch, self.optimizer)
 
     def warm_up(self, num_steps: int) -> None:
-        """Runs training steps that are not looked at."""
-        for _ in range(num_steps):
-            self.step()
+        """Runs training steps that are not looked at.
+
+        Raises:
+            DivergedError: the loss is not finite; the message names the step.
+        """
+        for number in range(1, num_steps + 1):
+            loss = self.step()
+            # Fake tensors hold no numbers.
+            if self.case.device != "fake" and not math.isfinite(loss):
+                raise DivergedError(float(loss), number)
 
     @property
     def device(self) -> torch.device:

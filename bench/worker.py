@@ -17,6 +17,8 @@ import torch
 
 import revbench.bench.memory.fake  # noqa: F401 - imported before the fork, so that no child has to
 from revbench.bench.cases import Case
+from revbench.bench.errors import DivergedError
+from revbench.bench.learning.measure import learning_pass
 from revbench.bench.memory.measure import memory_pass
 from revbench.bench.records import PassName, Status
 from revbench.bench.reversibility.measure import reversibility_pass
@@ -40,6 +42,8 @@ def work(connection: Connection, case: Case, pass_name: PassName) -> None:
             _answer_steps(connection, case)
         elif pass_name == "reversibility":
             connection.send(("found", reversibility_pass(case)))
+        elif pass_name == "learning":
+            connection.send(("found", learning_pass(case)))
         else:
             connection.send(("failed", "unsupported", f"there is no {pass_name} pass yet"))
     except BaseException as error:
@@ -74,6 +78,8 @@ def describe_failure(error: BaseException) -> tuple[Status, str]:
         return "oom", _shortened(text) or "out of memory"
     if isinstance(error, NotImplementedError):
         return "unsupported", _shortened(text) or "not implemented"
+    if isinstance(error, DivergedError):
+        return "error", text
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({os.path.basename(place[0].filename)}:{place[0].lineno})" if place else ""  # noqa: PTH119
     return "error", f"{type(error).__name__}: {_shortened(text)}{where}"

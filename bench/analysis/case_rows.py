@@ -47,6 +47,8 @@ class CaseRow:
         unprotected_flipped_spike_share: likewise.
         unprotected_gradient_cosine: likewise.
         unprotected_gradient_error: likewise.
+        test_accuracy: share of test digits that are classified correctly at the end of training.
+        train_s: seconds of training.
     """
 
     case: Case
@@ -72,6 +74,8 @@ class CaseRow:
     unprotected_flipped_spike_share: float | None = None
     unprotected_gradient_cosine: float | None = None
     unprotected_gradient_error: float | None = None
+    test_accuracy: float | None = None
+    train_s: float | None = None
 
     @property
     def peak_bytes_per_image(self) -> float | None:
@@ -174,5 +178,5 @@ def _case_row(case: Case, records: list[Record]) -> CaseRow:
         step_s=values.get(("step_s", None)),
         step_spread_s=values.get(("step_spread_s", None)),
         images_per_s=values.get(("images_per_s", None)),
-        **{name: values.get((name, None)) for name in REVERSIBILITY_METRICS},
+        **{name: values.get((name, None)) for name in (*REVERSIBILITY_METRICS, "test_accuracy", "train_s")},
     )

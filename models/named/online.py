@@ -7,7 +7,7 @@ from revbench.models.networks.nf_resnet import nf_resnet
 from revbench.models.networks.preact_resnet import preact_resnet
 from revbench.models.networks.spiking_vgg import VGG11, vgg_bn, vgg_bn_events, vgg_sws, vgg_sws_events
 
-_IMAGES, _IMAGENET = "images 3x32x32", "images 3x224x224"
+_IMAGES, _IMAGENET, _EVENTS = "images 3x32x32", "images 3x224x224", "event frames 2x48x48"
 
 _small_nf_resnet = partial(nf_resnet, num_classes=10, image_size=32)
 _gesture_vgg = partial(vgg_bn_events, num_classes=11, image_size=128, one_hot=False)
@@ -17,9 +17,11 @@ ENTRIES: list[ModelEntry] = [
     staged("vggbn", f"spiking VGG with batch norm, any depth and width; {_IMAGES}", vgg_bn, 5),
     staged("preactresnet", f"spiking PreAct-ResNet, any depth and width; {_IMAGES}", preact_resnet, 4),
     staged("nfresnet", f"spiking NF-ResNet, any depth and width; {_IMAGES}", _small_nf_resnet, 4),
+    staged("vggsws_event", f"spiking VGG with standardised weights, any depth and width; {_EVENTS}", vgg_sws_events, 5),
+    staged("vggbn_event", f"spiking VGG with batch norm, any depth and width; {_EVENTS}", vgg_bn_events, 5),
     sized("vgg11sws", f"VGG-11 with standardised weights (OTTT); {_IMAGES}", vgg_sws, VGG11),
-    sized("vgg11sws_event", "VGG-11 with standardised weights (OTTT); event frames 2x48x48", vgg_sws_events, VGG11),
-    sized("vgg11bn_event48", "VGG-11 with batch norm (SLTT); event frames 2x48x48", vgg_bn_events, VGG11),
+    sized("vgg11sws_event", f"VGG-11 with standardised weights (OTTT); {_EVENTS}", vgg_sws_events, VGG11),
+    sized("vgg11bn_event48", f"VGG-11 with batch norm (SLTT); {_EVENTS}", vgg_bn_events, VGG11),
     sized("vgg11bn_event", "VGG-11 with batch norm (SLTT); event frames 2x128x128", _gesture_vgg, VGG11),
     sized("preactresnet18", f"spiking PreAct-ResNet of 18 layers (SLTT); {_IMAGES}", preact_resnet, [2, 2, 2, 2]),
     sized("nfresnet18", f"spiking NF-ResNet of 18 layers (OTTT, SLTT); {_IMAGENET}", nf_resnet, [2, 2, 2, 2]),

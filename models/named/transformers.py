@@ -30,6 +30,7 @@ def _families() -> list[ModelEntry]:
             counterpart="spikingformer_event",
         ),
         deepened("sdt", f"Spike-driven Transformer, {_ANY}; {_IMAGES}", sdt),
+        deepened("sdt_event", f"Spike-driven Transformer, {_ANY}; {_EVENTS}", sdt_events),
     ]
 
 

@@ -1,10 +1,26 @@
 """T-RevSNN (ICML 2024)."""
 
+from typing import Any
+
 from revbench.models.entry import deepened, sized
-from revbench.models.networks.trevsnn import SMALL, TINY, TINY_EVENTS, trevsnn, trevsnn_events, trevsnn_images
+from revbench.models.networks.trevsnn import SMALL, TINY, TINY_EVENTS, TRevSNN, trevsnn, trevsnn_events, trevsnn_images
+
+
+def _small_events(num_blocks: int, *, width: int = 32, **options: Any) -> TRevSNN:
+    """Levels 1, 2, 4 and 8 times as wide, as those of the published network for events."""
+    widths = [width, 2 * width, 4 * width, 8 * width]
+    return trevsnn_events(widths, num_blocks=num_blocks, image_size=64, **options)
+
 
 ENTRIES = [
     deepened("trevsnn", "T-RevSNN, any depth and width; images 3x32x32", trevsnn, reversible=True, states=True),
+    deepened(
+        "trevsnn_event",
+        "T-RevSNN, any depth and width; event frames 2x64x64",
+        _small_events,
+        reversible=True,
+        states=True,
+    ),
     sized("trevsnn_cifar", "T-RevSNN tiny; images 3x32x32", trevsnn, 2, reversible=True, states=True),
     sized(
         "trevsnn_tiny",

@@ -277,7 +277,7 @@ SMOKE = ["run", "-s", "smoke"]
         ([*SMOKE, "--set", "dtype=float8"], 'dtype cannot be the string "float8"; '),
         (
             [*SMOKE, "--set", "passes=speed"],
-            'passes cannot be the string "speed"; valid: energy, memory, reversibility, time',
+            'passes cannot be the string "speed"; valid: energy, learning, memory, reversibility, time',
         ),
         ([*SMOKE, "--set", "depth=1", "--set", "depth=2"], "depth is overridden twice; "),
         ([*SMOKE, "--only", "T=9"], "no case matches 'T=9'; choose from: "),
