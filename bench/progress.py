@@ -8,7 +8,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from revbench.bench.cases import CASE_FIELDS, Case
+from revbench.bench.records import Measurement
 from revbench.bench.runner import Job, Outcome
+from revbench.bench.similarity.metric import KEPT, SimilarityMetric
 
 
 class RunProgress:
@@ -70,10 +72,22 @@ def finding(outcome: Outcome) -> Text:
     if outcome.pass_name == "learning":
         accuracy, train_s = values["test_accuracy", None] or 0, values["train_s", None] or 0
         return Text(f"test accuracy {100 * accuracy:.1f} % after {train_s:,.1f} s")
+    if outcome.pass_name == "similarity":
+        return Text(_similarity(outcome.measurements))
     if outcome.pass_name == "reversibility":
-        found = f"gradient cosine {values['gradient_cosine', None]:.4f}"
+        cosine = values["gradient_cosine", None]
+        found = "gradient out of range" if cosine is None else f"gradient cosine {cosine:.4f}"
         if (without := values.get(("unprotected_gradient_cosine", None))) is not None:
             found += f", unprotected {without:.4f}"
         return Text(found)
     step_s, images_per_s = values["step_s", None] or 0, values["images_per_s", None] or 0
     return Text(f"step {step_s * 1e3:,.1f} ms, {images_per_s:,.1f} images/s")
+
+
+def _similarity(measurements: Sequence[Measurement]) -> str:
+    """The cosines at the end of training, by where temporal gradients are kept."""
+    values = {metric: found.value for found in measurements if (metric := SimilarityMetric.parse(found.metric))}
+    last = max(metric.epoch for metric in values)
+    cosines = ((kept, values[SimilarityMetric(kept, last)]) for kept in KEPT)
+    told = (f"{'-' if value is None else f'{value:.3f}'} ({kept.replace('_', ' ')})" for kept, value in cosines)
+    return f"gradient cosine {', '.join(told)}"

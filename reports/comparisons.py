@@ -13,7 +13,7 @@ DEFINITIONS = (
     "begins. RevSNN's printed ratios (3.79, 3.00) seem to be of this kind: its code, traced, gives 3.78 and 3.00 at "
     "the end of forward, and 3.17 and 1.84 at the peak."
 )
-_TOLD = ("depth", "width", "timesteps", "batch_size", "dtype")
+_TOLD = ("depth", "width", "states", "timesteps", "batch_size", "dtype")
 
 
 def comparison_sentences(rows: Sequence[CaseRow], counterparts: Mapping[str, str]) -> list[str]:
@@ -49,10 +49,20 @@ def _sentence(comparison: Comparison, reference_name: str) -> str:
         ),
     ):
         if ratio is not None:
-            clauses.append(
-                f"{name} {mebibytes_text(below)} against {mebibytes_text(above)} MiB per image, {ratio:.2f} times less"
-            )
+            amounts = f"{mebibytes_text(below)} against {mebibytes_text(above)} MiB per image"
+            clauses.append(f"{name} {amounts}{_saving(ratio)}")
     if comparison.step_time_ratio is not None:
         clauses.append(f"step time {comparison.step_time_ratio:.2f} times as long")
-    told = describe(subject.case, _TOLD)
+    if reference.case.rule != subject.case.rule:
+        reference_name = f"{reference_name} with {reference.case.rule}"
+    told = describe(subject.case, _TOLD if subject.case.rule == "bptt" else ("rule", *_TOLD))
     return f"{subject.case.model} against {reference_name} ({told}): {'; '.join(clauses) or 'not measured'}."
+
+
+def _saving(ratio: float) -> str:
+    """Reference over subject in words: `, 3.50 times less`, `, 5.56 times as much`; nothing if the reference is 0."""
+    if not ratio:
+        return ""
+    if round(ratio, 2) == 1:
+        return ", about as much"
+    return f", {ratio:.2f} times less" if ratio > 1 else f", {1 / ratio:.2f} times as much"

@@ -7,11 +7,15 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.text import Text
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, case_rows, depths_of
+from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, case_rows
+from revbench.bench.analysis.growth import Axis
 from revbench.bench.records import Record
 from revbench.bench.store import writing
 from revbench.reports.comparisons import comparison_sentences
-from revbench.reports.figures import depth_figure, models_figure
+from revbench.reports.growth_figure import growth_figure
+from revbench.reports.models_figure import models_figure
+from revbench.reports.reversibility_figure import reversibility_figure
+from revbench.reports.similarity_figure import similarity_figure
 from revbench.reports.style import save_figure
 from revbench.reports.tables import terminal_table, write_cases_csv, write_records_csv
 from revbench.reports.wording import growth_sentences
@@ -53,17 +57,30 @@ def write_report(
 
 
 def figures(rows: Sequence[CaseRow], suite_name: str, suite_title: str) -> dict[str, Figure]:
-    """The figures that show all rows of which the memory pass came to an end, by file name without suffix.
+    """The figures that show all rows of which the pass that they draw came to an end, by file name without suffix.
 
-    Rows of several depths are drawn against depth, all others as bars.
+    Memory is drawn against depth where that varies, else against timesteps where those do; rows that are not on that
+    axis are bars. The first figure bears the name of the suite.
     """
-    rows = [row for row in rows if row.pass_status("memory") != NOT_MEASURED]
-    deep = [row for row in rows if row.case.depth is not None] if len(depths_of(rows)) > 1 else []
-    others = [row for row in rows if row not in deep]
-    drawn = {suite_name: depth_figure(deep, suite_title)} if deep else {}
-    if others:
-        drawn[f"{suite_name}-models" if deep else suite_name] = models_figure(others, suite_title)
-    return drawn
+    drawn: list[tuple[str, Figure]] = []
+    with_memory = [row for row in rows if row.pass_status("memory") != NOT_MEASURED]
+    axis = _axis(with_memory)
+    along = [row for row in with_memory if axis is not None and getattr(row.case, axis) is not None]
+    if axis is not None:
+        drawn.append(("growth", growth_figure(along, suite_title, axis)))
+    if others := [row for row in with_memory if row not in along]:
+        drawn.append(("models", models_figure(others, suite_title)))
+    if restored := [row for row in rows if row.pass_status("reversibility") != NOT_MEASURED]:
+        drawn.append(("reversibility", reversibility_figure(restored, suite_title)))
+    if compared := [row for row in rows if row.pass_status("similarity") != NOT_MEASURED]:
+        drawn.append(("similarity", similarity_figure(compared, suite_title)))
+    return {f"{suite_name}-{kind}" if index else suite_name: figure for index, (kind, figure) in enumerate(drawn)}
+
+
+def _axis(rows: Sequence[CaseRow]) -> Axis | None:
+    """Along which axis the rows grow: depth, failing that timesteps; None where neither varies."""
+    axes: tuple[Axis, ...] = ("depth", "timesteps")
+    return next((axis for axis in axes if len({getattr(row.case, axis) for row in rows} - {None}) > 1), None)
 
 
 def print_report(
@@ -83,7 +100,7 @@ def print_report(
     for row in rows:
         if row.status not in ("ok", NOT_MEASURED):
             console.print(Text.assemble(f"{row.case.label()}: ", (row.status, "bold red"), f", {row.detail}"))
-    for sentence in growth_sentences(rows, "depth" if len(depths_of(rows)) > 1 else "timesteps"):
+    for sentence in growth_sentences(rows, _axis(rows) or "timesteps"):
         console.print(Text(sentence))
     for sentence in comparison_sentences(rows, counterparts or {}):
         console.print(Text(sentence))

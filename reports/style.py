@@ -1,4 +1,4 @@
-"""How figures look: one column of a paper wide, legible in grey and to the colour-blind.
+"""How figures look: one or two columns of a paper wide, legible in grey and to the colour-blind.
 
 Things are told apart by colour (Okabe and Ito's palette) and by marker, line style or hatch together, so that a print
 in grey loses nothing. Text stays text in SVG and PDF.
@@ -25,6 +25,7 @@ GREY = "0.35"
 FONT_SIZE = 8
 LABEL_SIZE = 7
 COLUMN_WIDTH_IN = 3.4
+DOUBLE_WIDTH_IN = 7.0
 LEGEND_ROW_IN = 0.17
 POINTS_PER_INCH = 72
 STYLE: dict[Any, Any] = {
@@ -54,18 +55,27 @@ STYLE: dict[Any, Any] = {
 WITHOUT_DATE: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
-def new_figure(rows: Sequence[CaseRow], suite_title: str, height_in: float) -> Figure:
+def new_figure(
+    rows: Sequence[CaseRow],
+    suite_title: str,
+    height_in: float,
+    width_in: float = COLUMN_WIDTH_IN,
+    *,
+    leaving_out: Sequence[str] = ("seed",),
+) -> Figure:
     """An empty figure of that height, below the title of the suite and, in grey, what all its cases have in common.
 
-    The seed, on which no figure depends, is left to the tables.
+    Left out are the fields on which no number in the figure depends, as bytes do not on the seed.
     """
-    title, common = wrap(suite_title, 52), wrap(common_description(rows, leaving_out=["seed"]), 62)
+    columns = width_in / COLUMN_WIDTH_IN
+    title = wrap(suite_title, int(52 * columns))
+    common = wrap(common_description(rows, leaving_out), int(62 * columns))
     title_in = 1.3 * FONT_SIZE * len(title) / POINTS_PER_INCH
     header_in = title_in + (1.3 * LABEL_SIZE * len(common) + FONT_SIZE) / POINTS_PER_INCH
     total_in = height_in + header_in
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, height_in / total_in))
-    figure = Figure(figsize=(COLUMN_WIDTH_IN, total_in), layout=layout)
-    left, top = 0.015, 1 - 3 / POINTS_PER_INCH / total_in
+    figure = Figure(figsize=(width_in, total_in), layout=layout)
+    left, top = 0.015 / columns, 1 - 3 / POINTS_PER_INCH / total_in
     figure.text(left, top, "\n".join(title), va="top", fontweight="bold")
     figure.text(left, top - title_in / total_in, "\n".join(common), va="top", fontsize=LABEL_SIZE, color=GREY)
     return figure

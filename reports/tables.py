@@ -1,7 +1,7 @@
 """Tables: CSV for spreadsheets, in bytes and seconds, and one for the terminal, in MiB and ms."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from revbench.bench.analysis.case_rows import REVERSIBILITY_METRICS, CaseRow, varying_fields
+from revbench.bench.analysis.case_rows import REVERSIBILITY_METRICS, SIMILARITY_METRICS, CaseRow, varying_fields
 from revbench.bench.cases import CASE_FIELDS
 from revbench.bench.records import PassName, Record
+from revbench.reports.restoration import Metric, restored
 from revbench.reports.units import (
     MISSING,
     cosine_text,
@@ -44,11 +45,20 @@ ROW_FIELDS = (
     "step_spread_s",
     "images_per_s",
     *REVERSIBILITY_METRICS,
+    *SIMILARITY_METRICS,
     "status",
     "detail",
 )
 TERMINAL_WIDTH = 100
-DROPPED_FIRST = ("spread\nms", "parameters\nmillion", "CUDA\nallocated\nMiB", "CUDA\nreserved\nMiB")
+DROPPED_FIRST = (
+    "spread\nms",
+    "parameters\nmillion",
+    "CUDA\nallocated\nMiB",
+    "CUDA\nreserved\nMiB",
+    "gradient\nerror",
+    "stream\nerror",
+    "unprotected\nflipped",
+)
 
 
 def write_records_csv(records: Iterable[Record], path: Path) -> None:
@@ -137,22 +147,42 @@ def _columns(rows: Sequence[CaseRow]) -> list[_Column]:
         _Column("spread\nms", [Text(milliseconds_text(row.step_spread_s)) for row in rows]),
         _Column("images/s", [Text(rate_text(row.images_per_s)) for row in rows]),
         *_reversibility_columns(rows),
+        *_similarity_columns(rows),
     ]
     return identity + [column for column in measured if any(cell.plain != MISSING for cell in column.cells)]
 
 
 def _reversibility_columns(rows: Sequence[CaseRow]) -> list[_Column]:
     """What is restored, with the engine's protections and, as the last two columns, without."""
+
+    def column(header: str, metric: Metric, text: Callable[[float], str], *, protected: bool = True) -> _Column:
+        found = (restored(row, metric, protected=protected) for row in rows)
+        return _Column(header, [_number_or_word(value, text) for value in found])
+
     return [
-        _Column(
-            "stream\nerror", [_outcome(row, "reversibility", exponent_text(row.reconstruction_error)) for row in rows]
-        ),
-        _Column("flipped\nspikes", [Text(share_text(row.flipped_spike_share)) for row in rows]),
-        _Column("gradient\nerror", [Text(exponent_text(row.gradient_error)) for row in rows]),
-        _Column("gradient\ncosine", [Text(cosine_text(row.gradient_cosine)) for row in rows]),
-        _Column("unprotected\nflipped", [Text(share_text(row.unprotected_flipped_spike_share)) for row in rows]),
-        _Column("unprotected\ncosine", [Text(cosine_text(row.unprotected_gradient_cosine)) for row in rows]),
+        _Column("stream\nerror", [Text(exponent_text(row.reconstruction_error)) for row in rows]),
+        column("flipped\nspikes", "flipped_spike_share", share_text),
+        column("gradient\nerror", "gradient_error", exponent_text),
+        column("gradient\ncosine", "gradient_cosine", cosine_text),
+        column("unprotected\nflipped", "flipped_spike_share", share_text, protected=False),
+        column("unprotected\ncosine", "gradient_cosine", cosine_text, protected=False),
     ]
+
+
+def _similarity_columns(rows: Sequence[CaseRow]) -> list[_Column]:
+    """Cosines to the full gradient at the end of training, by where temporal gradients are kept."""
+    headers = ("temporal gradients\nat stage ends", "temporal gradients\nelsewhere", "temporal gradients\nnowhere")
+    return [
+        _Column(header, [_outcome(row, "similarity", cosine_text(getattr(row, metric))) for row in rows])
+        for header, metric in zip(headers, SIMILARITY_METRICS, strict=True)
+    ]
+
+
+def _number_or_word(value: float | str | None, text: Callable[[float], str]) -> Text:
+    """The number, or in red why there is none."""
+    if value is None:
+        return Text(MISSING)
+    return Text(value, style="bold red") if isinstance(value, str) else Text(text(value))
 
 
 def _field_column(rows: Sequence[CaseRow], name: str) -> _Column:

@@ -17,12 +17,14 @@ def field_header(name: str) -> str:
 
 
 def field_phrase(name: str, value: object) -> str:
-    """A case field with its value, as a person would say it: `T=4`, `batch 2`, `bfloat16`, `predicted`."""
+    """A case field with its value, as a person would say it: `T=4`, `batch 2`, `coded states`, `predicted`."""
     match name:
         case "timesteps":
             return f"T={value}"
         case "depth" | "width" | "batch_size" | "seed":
             return f"{field_header(name)} {value}"
+        case "activations" | "states":
+            return f"{value} {name}"
         case "device" if value == "fake":
             return "predicted"
         case _:

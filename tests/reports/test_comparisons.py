@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.bench.cases import Case
 from revbench.reports.comparisons import DEFINITIONS, comparison_sentences
@@ -45,6 +47,35 @@ def test_a_pair_with_stored_activations_is_told() -> None:
     ]
     assert comparison_sentences(rows, {})[0].startswith("rev against the same weights with stored activations (T=4")
     assert "step time 1.40 times as long" in comparison_sentences(rows, {})[0]
+
+
+@pytest.mark.parametrize(
+    ("subject_bytes", "reference_bytes", "told"),
+    [
+        (50 * MEBIBYTE, 9 * MEBIBYTE, "25.00 against 4.50 MiB per image, 5.56 times as much;"),
+        (9 * MEBIBYTE, 50 * MEBIBYTE, "4.50 against 25.00 MiB per image, 5.56 times less;"),
+        (1000 * MEBIBYTE, 1004 * MEBIBYTE, "500.00 against 502.00 MiB per image, about as much;"),
+        (1004 * MEBIBYTE, 1000 * MEBIBYTE, "502.00 against 500.00 MiB per image, about as much;"),
+        (2 * MEBIBYTE, 0, "1.00 against 0.00 MiB per image;"),
+    ],
+    ids=["more", "less", "a little less", "a little more", "a reference of nothing"],
+)
+def test_what_a_model_needs_more_is_told_as_more(subject_bytes: int, reference_bytes: int, told: str) -> None:
+    """Less and more have each their words, whichever of the two models is the reversible one."""
+    rows = [row("rev", None, subject_bytes), row("plain", None, reference_bytes)]
+    assert f"activation peak {told}" in comparison_sentences(rows, {"rev": "plain"})[0]
+
+
+def test_the_way_of_keeping_states_is_told() -> None:
+    """Pairs that differ in nothing else have different sentences."""
+    base = row("rev", None, 2 * MEBIBYTE)
+    rows = [replace(base, case=replace(base.case, activations="stored"))]
+    rows += [
+        replace(base, case=replace(base.case, activations="recomputed", states=way)) for way in ("coded", "inverted")
+    ]
+    coded, inverted, _ = comparison_sentences(rows, {})
+    assert "(coded states, T=4, batch 2, float32)" in coded
+    assert "(inverted states, T=4, batch 2, float32)" in inverted
 
 
 def test_nothing_is_told_where_nothing_was_measured() -> None:

@@ -1,12 +1,16 @@
+from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from revbench.bench.analysis.case_rows import case_rows
+from revbench.bench.cases import Case
 from revbench.bench.errors import OutputError
-from revbench.bench.records import Record
+from revbench.bench.records import Measurement, Record
 from revbench.reports.report import figures, print_report, write_report
 
 
@@ -26,11 +30,37 @@ def test_a_report_drawn_again_says_the_same(depth_records: list[Record], tmp_pat
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
+def x_labels(figure: Figure) -> list[str]:
+    """The labels below the panels that have one."""
+    return [label for axes in figure.axes if (label := axes.get_xlabel())]
+
+
 def test_models_of_a_fixed_size_are_bars(models_records: list[Record]) -> None:
-    """Without a depth to draw against there is one panel of bars."""
-    drawn = figures(case_rows(models_records), "cifar", "Models")
+    """Where neither depth nor T varies there is one panel of bars."""
+    rows = [row for row in case_rows(models_records) if row.case.timesteps == 4]
+    drawn = figures(rows, "cifar", "Models")
     assert list(drawn) == ["cifar"]
-    assert len(drawn["cifar"].axes) == 1
+    assert x_labels(drawn["cifar"]) == ["activation peak (MiB per image)"]
+
+
+def test_memory_is_drawn_against_what_varies(depth_records: list[Record], models_records: list[Record]) -> None:
+    """That is T where no depth does, and depth where both do."""
+    (against_timesteps,) = figures(case_rows(models_records), "event", "Models").values()
+    assert x_labels(against_timesteps) == ["timesteps T"]
+    rows = [replace(row, case=replace(row.case, timesteps=8)) for row in case_rows(depth_records)]
+    (against_depth,) = figures([*case_rows(depth_records), *rows], "both", "Both").values()
+    assert x_labels(against_depth) == ["depth (blocks per stage)"]
+
+
+def test_what_is_restored_has_a_figure(depth_records: list[Record], record_pass: Callable[..., list[Record]]) -> None:
+    """It bears the name of the suite, or follows the figure of memory where there is one."""
+    found = Measurement(metric="gradient_cosine", value=0.5, unit="1")
+    restored = record_pass(Case(model="revsresnet", depth=1), "reversibility", [found])
+    assert list(figures(case_rows(restored), "suite", "Title")) == ["suite"]
+    assert figures(case_rows(restored), "suite", "Title")["suite"].axes[0].get_ylabel() == "gradient cosine"
+    drawn = figures(case_rows([*depth_records, *restored]), "suite", "Title")
+    assert list(drawn) == ["suite", "suite-reversibility"]
+    assert x_labels(drawn["suite"]) == ["depth (blocks per stage)"]
 
 
 def test_no_row_is_without_a_figure(depth_records: list[Record], models_records: list[Record]) -> None:
@@ -38,9 +68,13 @@ def test_no_row_is_without_a_figure(depth_records: list[Record], models_records:
     assert list(figures(case_rows([*depth_records, *models_records]), "all", "All")) == ["all", "all-models"]
     rows = [row for row in case_rows(depth_records) if row.case.depth == 1]
     assert len(figures(rows, "one", "One depth")["one"].axes) == 1
+    fixed = [row for row in case_rows(models_records) if row.case.timesteps == 4]
+    assert {name: len(figure.axes) for name, figure in figures([*rows, *fixed], "one", "One depth").items()} == {
+        "one": 1
+    }
 
 
-def test_without_a_memory_pass_there_is_no_figure(depth_records: list[Record], tmp_path: Path) -> None:
+def test_without_a_pass_that_is_drawn_there_is_no_figure(depth_records: list[Record], tmp_path: Path) -> None:
     """A run that only took times is written as CSV."""
     timed = [record for record in depth_records if record.pass_name == "time"]
     assert [path.name for path in write_report(timed, "suite", "Title", tmp_path)] == ["records.csv", "suite.csv"]

@@ -1,5 +1,6 @@
 import csv
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -8,36 +9,41 @@ from rich.console import Console
 
 from revbench.bench.analysis.case_rows import CaseRow, case_rows
 from revbench.bench.cases import Case
-from revbench.bench.records import Record
+from revbench.bench.records import Measurement, Record
 from revbench.reports.tables import terminal_table, write_cases_csv, write_records_csv
 
+METRICS = tuple(
+    prefix + metric
+    for prefix in ("", "unprotected_")
+    for metric in ("reconstruction_error", "flipped_spike_share", "gradient_error", "gradient_cosine")
+)
 RECORDS_CSV = """\
-case_id,model,rule,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,pass,metric,value,\
+case_id,model,rule,loss,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,pass,metric,value,\
 unit,counter,status,detail,at
-3a32172e415b9df6,msresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,memory,status,,,,oom,\
+3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,memory,status,,,,oom,\
 "60 MiB were asked for, 12 MiB were free",2026-01-02T03:04:05.000000+00:00
-3a32172e415b9df6,msresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,time,status,,,,oom,\
+3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,time,status,,,,oom,\
 "60 MiB were asked for, 12 MiB were free",2026-01-02T03:04:05.000000+00:00
-4222e8c4eaa2897e,revsresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,memory,num_parameters,3000000,1,\
+4222e8c4eaa2897e,revsresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,memory,num_parameters,3000000,1,\
 ,ok,,2026-01-02T03:04:05.000000+00:00
 """
 
 CASES_CSV = """\
-case_id,model,rule,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,num_layers,\
+case_id,model,rule,loss,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,num_layers,\
 num_blocks,num_parameters,peak_bytes,peak_bytes_per_image,activation_peak_bytes,activation_peak_bytes_per_image,\
 forward_end_activation_bytes,forward_end_activation_bytes_per_image,cuda_requested_bytes,cuda_allocated_bytes,\
 cuda_reserved_bytes,process_bytes,step_s,step_spread_s,images_per_s,\
 reconstruction_error,flipped_spike_share,gradient_cosine,gradient_error,unprotected_reconstruction_error,\
 unprotected_flipped_spike_share,unprotected_gradient_cosine,unprotected_gradient_error,status,detail
-2fcff3e04c848e96,msresnet,bptt,4,,,,4,2,float32,sgd,cpu,0,34,16,\
+2fcff3e04c848e96,msresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,34,16,\
 3000000,77943040,38971520.0,41943040,20971520.0,\
 40894464,20447232.0,,,,,0.2,0.004,10.0,,,,,,,,,ok,
-3b450f4dcf21b939,revsresnet,bptt,4,,,,4,2,float32,sgd,cpu,0,37,16,\
+3b450f4dcf21b939,revsresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,37,16,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
 26214400,13107200.0,,,,,0.32,0.0064,6.25,,,,,,,,,ok,
-3a32172e415b9df6,msresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,,,\
+3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,,\
 ,,,,,,,,,,,,,,,,,,,,,,memory: oom,"60 MiB were asked for, 12 MiB were free"
-4222e8c4eaa2897e,revsresnet,bptt,8,,,,4,2,float32,sgd,cpu,0,69,32,\
+4222e8c4eaa2897e,revsresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,69,32,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
 26214400,13107200.0,,,,,,,,,,,,,,,,time: timeout,stopped after 60 s
 """
@@ -57,6 +63,17 @@ msresnet        4      34        3.00      74.33       20.00    200.0     4.0   
 revsresnet      4      37        3.00      60.33       13.00    320.0     6.4       6.2
 msresnet        8       -           -        oom           -      oom       -         -
 revsresnet      8      69        3.00      60.33       13.00  timeout       -         -
+"""
+
+REVERSIBILITY_TABLE = """\
+Memory against depth
+bptt, depth 1, T=4, batch 1, sgd, cpu, seed 0
+                     stream  flipped      gradient      gradient  unprotected   unprotected
+model       dtype     error   spikes         error        cosine      flipped        cosine
+───────────────────────────────────────────────────────────────────────────────────────────
+revsresnet  float32       0   0.00 %             0         1.000            -             -
+trevsnn     float16       -   0.00 %  out of range  out of range       1.94 %  out of range
+revsresnet  float64       -  timeout       timeout       timeout            -             -
 """
 
 
@@ -143,3 +160,31 @@ def test_brackets_are_text() -> None:
     text = console.export_text()
     assert "[red]model" in text
     assert "[bold]title" in text
+
+
+def reversibility_rows(record_pass: Callable[..., list[Record]]) -> list[CaseRow]:
+    """A case that restored all, one whose gradients left the range, and one that took too long."""
+    records = []
+    for model, dtype, status, values in (
+        ("revsresnet", "float32", "ok", (0.0, 0.0, 0.0, 1.0)),
+        ("trevsnn", "float16", "ok", (None, 0.0, None, None, None, 0.0194, None, None)),
+        ("revsresnet", "float64", "timeout", ()),
+    ):
+        found = [Measurement(metric=m, value=v, unit="1") for m, v in zip(METRICS, values, strict=False)]
+        records += record_pass(Case(model=model, depth=1, dtype=dtype), "reversibility", found, status)
+    return case_rows(records)
+
+
+def test_what_is_restored_has_columns(record_pass: Callable[..., list[Record]]) -> None:
+    """A number with and without protections, or the word that says why there is none, in red."""
+    rows = reversibility_rows(record_pass)
+    assert printed(rows) == REVERSIBILITY_TABLE
+    words = re.findall(r"\x1b\[1;31m *([a-z ]+)", printed(rows, styles=True))
+    assert words == ["out of range"] * 3 + ["timeout"] * 3
+
+
+def test_a_narrow_table_keeps_the_cosines(record_pass: Callable[..., list[Record]]) -> None:
+    """Errors and unprotected flips are left to the CSV first."""
+    text = printed(reversibility_rows(record_pass), width=64)
+    assert text.splitlines()[3].split() == ["model", "dtype", "spikes", "cosine", "cosine"]
+    assert text.count("out of range") == 2

@@ -69,8 +69,8 @@ def test_groups_are_named_by_what_tells_them_apart() -> None:
     rows = rows_of({1: 5, 2: 5}, activations="stored", dtype="bfloat16", seed=0)
     rows += rows_of({1: 4, 2: 4}, activations="recomputed", dtype="bfloat16", seed=0)
     first, second = growth_sentences(rows)
-    assert first.startswith("msresnet (stored, T=4, batch 1, bfloat16): ")
-    assert second.startswith("msresnet (recomputed, T=4, batch 1, bfloat16): ")
+    assert first.startswith("msresnet (stored activations, T=4, batch 1, bfloat16): ")
+    assert second.startswith("msresnet (recomputed activations, T=4, batch 1, bfloat16): ")
 
 
 def test_predictions_grow_along_timesteps(models_records: list[Record]) -> None:
@@ -101,3 +101,4 @@ def test_common_description(depth_records: list[Record]) -> None:
     assert common_description(case_rows(depth_records)) == "bptt, T=4, batch 2, float32, sgd, cpu, seed 0"
     assert field_phrase("device", "fake") == "predicted"
     assert field_phrase("width", 64) == "width 64"
+    assert field_phrase("states", "coded") == "coded states"

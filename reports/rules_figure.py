@@ -1,0 +1,116 @@
+"""How a cost grows with the timesteps for every training rule: a panel for each model, a line for each rule.
+
+A case that failed is an open marker at the upper edge; where a rule does not apply to a model, it has no line there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
+
+from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, grouped, varying_fields
+from revbench.bench.records import PassName
+from revbench.reports.drawing import AXIS_LABELS, Look, draw_open_marker
+from revbench.reports.style import (
+    COLOURS,
+    DOUBLE_WIDTH_IN,
+    LEGEND_ROW_IN,
+    LINE_STYLES,
+    MARKERS,
+    STYLE,
+    new_figure,
+)
+from revbench.reports.units import BYTES_PER_MEBIBYTE, MILLISECONDS_PER_SECOND
+from revbench.reports.wording import describe
+
+PANELS_IN_A_ROW = 4
+PANEL_IN = 1.35
+LEGEND_COLUMNS = 4
+OPEN_MARKERS_APART_POINTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the panels show.
+
+    Attributes:
+        metric: the attribute of the rows.
+        pass_name: the pass that measures it.
+        label: of the vertical axis.
+        unit: what the metric is divided by.
+    """
+
+    metric: str
+    pass_name: PassName
+    label: str
+    unit: float
+
+
+MEMORY = Cost("activation_peak_bytes_per_image", "memory", "MiB per image", BYTES_PER_MEBIBYTE)
+TIME = Cost("step_s", "time", "step (ms)", 1 / MILLISECONDS_PER_SECOND)
+
+
+def rules_figure(rows: Sequence[CaseRow], suite_title: str, cost: Cost) -> Figure:
+    """The cost against the timesteps, both axes logarithmic, so that proportional growth is a diagonal."""
+    models = list(dict.fromkeys(row.case.model for row in rows))
+    naming = ["rule", *(name for name in varying_fields(rows) if name not in ("model", "rule", "timesteps", "seed"))]
+    names = list(dict.fromkeys(describe(row.case, naming) for row in rows))
+    looks = {
+        name: Look(*look)
+        for name, look in zip(
+            names, zip(cycle(COLOURS), cycle(MARKERS), cycle(LINE_STYLES), strict=False), strict=False
+        )
+    }
+    num_rows = -(-len(models) // PANELS_IN_A_ROW)
+    legend_in = LEGEND_ROW_IN * -(-len(looks) // LEGEND_COLUMNS)
+    with rc_context(STYLE):
+        figure = new_figure(rows, suite_title, PANEL_IN * num_rows + 0.3 + legend_in, DOUBLE_WIDTH_IN)
+        columns = min(PANELS_IN_A_ROW, len(models))
+        panels = figure.subplots(num_rows, columns, squeeze=False, sharex=True)
+        for index, axes in enumerate(panels.flat):
+            if index >= len(models):
+                axes.set_axis_off()
+                continue
+            _draw_panel(axes, [row for row in rows if row.case.model == models[index]], cost, looks, naming)
+            axes.set_title(models[index], loc="left")
+            if index % columns == 0:
+                axes.set_ylabel(cost.label)
+            if index + columns >= len(models):
+                axes.set_xlabel(AXIS_LABELS["timesteps"])
+                axes.tick_params(labelbottom=True)
+        handles = [Line2D([], [], label=name, **look.line()) for name, look in looks.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
+    return figure
+
+
+def _draw_panel(
+    axes: Axes, rows: Sequence[CaseRow], cost: Cost, looks: Mapping[str, Look], naming: Sequence[str]
+) -> None:
+    places = sorted({row.case.timesteps for row in rows})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(places, [str(place) for place in places])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yscale("log")
+    num_failed: dict[int, int] = {}
+    for group in grouped(rows, "timesteps"):
+        look = looks[describe(group[0].case, naming)]
+        found = [(row.case.timesteps, value / cost.unit) for row in group if (value := getattr(row, cost.metric))]
+        axes.plot(*zip(*found, strict=True) if found else ((), ()), clip_on=False, zorder=3, **look.line())
+        for row in group:
+            if row.pass_status(cost.pass_name) not in ("ok", "unsupported", NOT_MEASURED):
+                place = num_failed.get(row.case.timesteps, 0)
+                num_failed[row.case.timesteps] = place + 1
+                draw_open_marker(axes, look, row.case.timesteps, 1, -OPEN_MARKERS_APART_POINTS * place, 0)
+    _mark_upwards(axes)
+
+
+def _mark_upwards(axes: Axes) -> None:
+    """Three to five round numbers along the logarithmic axis, whose span may be far less than a factor of ten."""
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=6))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())

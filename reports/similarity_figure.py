@@ -1,0 +1,93 @@
+"""How alike the gradient stays to the full one where only some neurons pass gradients on through time.
+
+A case without numbers is a panel with the word that says why.
+"""
+
+from collections.abc import Sequence
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.similarity.metric import KEPT, Kept
+from revbench.reports.drawing import Look, write
+from revbench.reports.style import COLOURS, DOUBLE_WIDTH_IN, GREY, LEGEND_ROW_IN, LINE_STYLES, MARKERS, STYLE, new_figure
+from revbench.reports.wording import describe
+
+LABELS: dict[Kept, str] = {
+    "stage_ends": "temporal gradients at the stage ends alone",
+    "elsewhere": "everywhere but there",
+    "nowhere": "nowhere",
+}
+LOOKS = {
+    kept: Look(colour=colour, marker=marker, line_style=style)
+    for kept, colour, marker, style in zip(KEPT, COLOURS, MARKERS, LINE_STYLES, strict=False)
+}
+ROW_IN = 1.05
+MARKER_SIZE = 3
+Points = dict[Kept, list[tuple[int, float]]]
+
+
+def similarity_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
+    """Cosines to the full gradient: of all parameters over the epochs, and of each layer's weight at the end.
+
+    There is a row of panels for each case, all on one scale, and a line for each choice of the neurons that keep their
+    temporal gradients.
+    """
+    naming = [name for name in varying_fields(rows) if name != "model"]
+    with rc_context(STYLE):
+        height_in = ROW_IN * len(rows) + 0.35 + LEGEND_ROW_IN
+        figure = new_figure(rows, suite_title, height_in, DOUBLE_WIDTH_IN, leaving_out=())
+        grid = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(1, 1.7))
+        drawn = [(over_epochs(row), over_layers(row)) for row in rows]
+        found = [value for panels in drawn for points in panels for line in points.values() for _, value in line]
+        for (left, right), row, panels in zip(grid, rows, drawn, strict=True):
+            left.set_title(describe(row.case, ["model", *naming]), loc="left")
+            left.set_ylabel("gradient cosine")
+            for axes, points in zip((left, right), panels, strict=True):
+                _draw(axes, points, row.pass_status("similarity"))
+                axes.set_ylim(min([*found, 0.8]) - 0.05, 1.03)
+                axes.tick_params(labelleft=axes is left)
+        grid[-1][0].set_xlabel("epochs of training")
+        grid[-1][1].set_xlabel("convolution or linear layer, in the network's order, at the end of training")
+        handles = [Line2D([], [], label=LABELS[kept], markersize=MARKER_SIZE, **LOOKS[kept].line()) for kept in KEPT]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(KEPT), frameon=False)
+    return figure
+
+
+def over_epochs(row: CaseRow) -> Points:
+    """(epoch, cosine of all parameters), in order."""
+    return {
+        kept: sorted(
+            (metric.epoch, value)
+            for metric, value in row.similarities
+            if metric.kept == kept and metric.layer is None and value is not None
+        )
+        for kept in KEPT
+    }
+
+
+def over_layers(row: CaseRow) -> Points:
+    """(layer, cosine of its weight) after the last epoch, in order."""
+    last = max((metric.epoch for metric, _ in row.similarities), default=0)
+    return {
+        kept: sorted(
+            (metric.layer, value)
+            for metric, value in row.similarities
+            if metric.kept == kept and metric.epoch == last and metric.layer is not None and value is not None
+        )
+        for kept in KEPT
+    }
+
+
+def _draw(axes: Axes, points: Points, status: str) -> None:
+    for kept, found in points.items():
+        places, values = zip(*found, strict=True) if found else ((), ())
+        axes.plot(places, values, clip_on=False, markersize=MARKER_SIZE, zorder=3, **LOOKS[kept].line())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not any(points.values()):
+        axes.set_xticks([])
+        write(axes, status, (0.5, 0.5), (0, 0), GREY, ha="center", xycoords="axes fraction")
