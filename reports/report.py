@@ -13,8 +13,10 @@ from revbench.bench.records import Record
 from revbench.bench.store import writing
 from revbench.reports.comparisons import comparison_sentences
 from revbench.reports.growth_figure import growth_figure
+from revbench.reports.learning_figure import learning_figure
 from revbench.reports.models_figure import models_figure
 from revbench.reports.reversibility_figure import reversibility_figure
+from revbench.reports.rules_figure import MEMORY, TIME, rules_figure
 from revbench.reports.similarity_figure import similarity_figure
 from revbench.reports.style import save_figure
 from revbench.reports.tables import terminal_table, write_cases_csv, write_records_csv
@@ -66,7 +68,11 @@ def figures(rows: Sequence[CaseRow], suite_name: str, suite_title: str) -> dict[
     with_memory = [row for row in rows if row.pass_status("memory") != NOT_MEASURED]
     axis = _axis(with_memory)
     along = [row for row in with_memory if axis is not None and getattr(row.case, axis) is not None]
-    if axis is not None:
+    if axis == "timesteps" and _compares_rules(along):
+        drawn.append(("growth", rules_figure(along, suite_title, MEMORY)))
+        if any(row.step_s is not None for row in along):
+            drawn.append(("time", rules_figure(along, suite_title, TIME)))
+    elif axis is not None:
         drawn.append(("growth", growth_figure(along, suite_title, axis)))
     if others := [row for row in with_memory if row not in along]:
         drawn.append(("models", models_figure(others, suite_title)))
@@ -74,7 +80,14 @@ def figures(rows: Sequence[CaseRow], suite_name: str, suite_title: str) -> dict[
         drawn.append(("reversibility", reversibility_figure(restored, suite_title)))
     if compared := [row for row in rows if row.pass_status("similarity") != NOT_MEASURED]:
         drawn.append(("similarity", similarity_figure(compared, suite_title)))
+    if learnt := [row for row in rows if row.pass_status("learning") != NOT_MEASURED]:
+        drawn.append(("accuracy", learning_figure(learnt, suite_title)))
     return {f"{suite_name}-{kind}" if index else suite_name: figure for index, (kind, figure) in enumerate(drawn)}
+
+
+def _compares_rules(rows: Sequence[CaseRow]) -> bool:
+    """Whether several rules train several models, which makes more lines than one panel holds."""
+    return len({row.case.rule for row in rows}) > 1 and len({row.case.model for row in rows}) > 1
 
 
 def _axis(rows: Sequence[CaseRow]) -> Axis | None:

@@ -14,7 +14,16 @@ from matplotlib.ticker import MaxNLocator
 from revbench.bench.analysis.case_rows import CaseRow, varying_fields
 from revbench.bench.similarity.metric import KEPT, Kept
 from revbench.reports.drawing import Look, write
-from revbench.reports.style import COLOURS, DOUBLE_WIDTH_IN, GREY, LEGEND_ROW_IN, LINE_STYLES, MARKERS, STYLE, new_figure
+from revbench.reports.style import (
+    COLOURS,
+    DOUBLE_WIDTH_IN,
+    GREY,
+    LEGEND_ROW_IN,
+    LINE_STYLES,
+    MARKERS,
+    STYLE,
+    new_figure,
+)
 from revbench.reports.wording import describe
 
 LABELS: dict[Kept, str] = {

@@ -45,6 +45,8 @@ ROW_FIELDS = (
     "step_spread_s",
     "images_per_s",
     *REVERSIBILITY_METRICS,
+    "test_accuracy",
+    "train_s",
     *SIMILARITY_METRICS,
     "status",
     "detail",
@@ -148,6 +150,8 @@ def _columns(rows: Sequence[CaseRow]) -> list[_Column]:
         _Column("images/s", [Text(rate_text(row.images_per_s)) for row in rows]),
         *_reversibility_columns(rows),
         *_similarity_columns(rows),
+        _Column("test\naccuracy", [_outcome(row, "learning", share_text(row.test_accuracy)) for row in rows]),
+        _Column("training\ns", [Text(rate_text(row.train_s)) for row in rows]),
     ]
     return identity + [column for column in measured if any(cell.plain != MISSING for cell in column.cells)]
 
@@ -171,10 +175,13 @@ def _reversibility_columns(rows: Sequence[CaseRow]) -> list[_Column]:
 
 def _similarity_columns(rows: Sequence[CaseRow]) -> list[_Column]:
     """Cosines to the full gradient at the end of training, by where temporal gradients are kept."""
-    headers = ("temporal gradients\nat stage ends", "temporal gradients\nelsewhere", "temporal gradients\nnowhere")
+    places = ("stage ends", "elsewhere", "nowhere")
     return [
-        _Column(header, [_outcome(row, "similarity", cosine_text(getattr(row, metric))) for row in rows])
-        for header, metric in zip(headers, SIMILARITY_METRICS, strict=True)
+        _Column(
+            f"gradient\ncosine,\n{place}",
+            [_outcome(row, "similarity", cosine_text(getattr(row, metric))) for row in rows],
+        )
+        for place, metric in zip(places, SIMILARITY_METRICS, strict=True)
     ]
 
 

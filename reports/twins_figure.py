@@ -19,18 +19,18 @@ SMALLEST = 1e-17
 
 def twins_figure(pairs: Sequence[Twins], title: str) -> Figure:
     """A column for each network: losses of both twins above (in its first precision), differences below (in all)."""
-    groups = [
-        list(group) for _, group in groupby(pairs, key=lambda twins: describe(twins.case, ["model", "width", "states"]))
-    ]
+    groups = [list(group) for _, group in groupby(pairs, key=_name)]
     with rc_context(STYLE):
         rows = [CaseRow(case=twins.case) for twins in pairs]
         figure = new_figure(rows, title, HEIGHT_IN, DOUBLE_WIDTH_IN)
         grid = figure.subplots(2, len(groups), squeeze=False, sharex="col", sharey="row")
         for (upper, lower), group in zip(grid.T, groups, strict=True):
-            upper.set_title(describe(group[0].case, ["model", "width", "states"]), loc="left")
+            upper.set_title(_name(group[0]), loc="left")
             _draw_losses(upper, group[0])
             _draw_differences(lower, group)
             lower.set_xlabel("training step")
+        # Once all are drawn: a limit that is set ends the search for the others.
+        grid[0][0].set_ylim(bottom=0)
         grid[0][0].set_ylabel(f"loss ({pairs[0].case.dtype})")
         grid[1][0].set_ylabel("relative difference\nof the losses")
         for axes in grid[:, 0]:
@@ -39,13 +39,16 @@ def twins_figure(pairs: Sequence[Twins], title: str) -> Figure:
     return figure
 
 
+def _name(twins: Twins) -> str:
+    return describe(twins.case, ["model", "width", "states", "timesteps"])
+
+
 def _draw_losses(axes: Axes, twins: Twins) -> None:
     """The twin with stored activations as a broad pale line, so that both are seen where they are one."""
     recomputed, stored = zip(*twins.losses, strict=True)
     steps = range(1, len(stored) + 1)
     axes.plot(steps, stored, color=COLOURS[4], linewidth=2.4, label="stored")
     axes.plot(steps, recomputed, color=COLOURS[0], linewidth=0.7, label="recomputed")
-    axes.set_ylim(bottom=0)
 
 
 def _draw_differences(axes: Axes, group: Sequence[Twins]) -> None:

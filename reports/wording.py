@@ -37,6 +37,14 @@ def describe(case: Case, names: Iterable[str]) -> str:
     return ", ".join(field_phrase(name, value) for name, value in values if value is not None)
 
 
+def distinguishing_names(cases: Sequence[Case]) -> list[str]:
+    """For each case what tells it from the others: `revsresnet37`, or `bptt` and `sltt`; of one case the model."""
+    telling = [name for name in CASE_FIELDS if len({getattr(case, name) for case in cases}) > 1]
+    if not telling or (telling != ["model"] and "model" in telling):
+        telling = ["model", *(name for name in telling if name != "model")]
+    return [describe(case, telling) or case.model for case in cases]
+
+
 def common_description(rows: Sequence[CaseRow], leaving_out: Sequence[str] = ()) -> str:
     """What all the rows have in common, in one line; the model and the fields named are left out."""
     untold = {"model", *varying_fields(rows), *leaving_out}

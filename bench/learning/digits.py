@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from revbench.bench.learning.saccades import saccade_events
+from revbench.models.data import Batch
 from revbench.models.networks.spiking import InputShape
 
 TEST_EVERY = 5
@@ -25,6 +26,15 @@ class Digits:
     train_targets: Tensor
     test_inputs: Tensor
     test_targets: Tensor
+
+    def train_batch(self, chosen: Tensor, *, like: Tensor) -> Batch:
+        """The training digits of those indices, on the device and in the dtype of `like`."""
+        return Batch(samples(self.train_inputs, chosen).to(like), self.train_targets[chosen].to(like.device))
+
+
+def samples(inputs: Tensor, chosen: Tensor) -> Tensor:
+    """Those of the inputs, images `[N, C, H, W]` or event frames `[T, N, 2, H, W]`, of the indices `chosen`."""
+    return inputs[chosen] if inputs.ndim == 4 else inputs[:, chosen]
 
 
 def digits_for(shape: InputShape, timesteps: int) -> Digits:

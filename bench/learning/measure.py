@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from revbench.bench.cases import Case
 from revbench.bench.errors import DivergedError
-from revbench.bench.learning.digits import Digits, digits_for
+from revbench.bench.learning.digits import Digits, digits_for, samples
 from revbench.bench.records import Measurement
 from revbench.bench.training import Training, prepare
 from revbench.models.data import Batch
@@ -37,7 +37,7 @@ class Recipe:
     num_epochs: int = 8
     warm_up_share: float = 0.1
     sgd_learning_rate: float = 0.05
-    adamw_learning_rate: float = 2e-3
+    adamw_learning_rate: float = 5e-3
     weight_decay: float = 0.01
 
     def optimizer(self, training: Training) -> Optimizer:
@@ -57,11 +57,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """What one epoch came to: mean training loss, accuracy on the test digits, seconds of training."""
+    """What one epoch came to: the loss of each step, accuracy on the test digits, seconds of training."""
 
-    loss: float
+    losses: tuple[float, ...]
     test_accuracy: float
     train_s: float
+
+    @property
+    def loss(self) -> float:
+        """Mean training loss."""
+        return sum(self.losses) / len(self.losses)
 
 
 def learning_pass(case: Case, recipe: Recipe | None = None) -> list[Measurement]:
@@ -101,7 +106,7 @@ def train(training: Training, recipe: Recipe) -> Iterator[Epoch]:
                 raise DivergedError(losses[-1], epoch * num_batches + number + 1)
             schedule.step()
         train_s = time.perf_counter() - begin
-        yield Epoch(loss=sum(losses) / len(losses), test_accuracy=accuracy(model, digits, batch_size), train_s=train_s)
+        yield Epoch(losses=tuple(losses), test_accuracy=accuracy(model, digits, batch_size), train_s=train_s)
 
 
 def _batches(digits: Digits, batch_size: int, generator: torch.Generator, *, like: Tensor) -> Iterator[Batch]:
@@ -109,20 +114,16 @@ def _batches(digits: Digits, batch_size: int, generator: torch.Generator, *, lik
     order = torch.randperm(len(digits.train_targets), generator=generator)
     for chosen in order.split(batch_size):
         if len(chosen) == batch_size:
-            yield Batch(_samples(digits.train_inputs, chosen).to(like), digits.train_targets[chosen].to(like.device))
-
-
-def _samples(inputs: Tensor, chosen: Tensor) -> Tensor:
-    return inputs[chosen] if inputs.ndim == 4 else inputs[:, chosen]
+            yield digits.train_batch(chosen, like=like)
 
 
 @torch.no_grad()
 def accuracy(model: SpikingNetwork, digits: Digits, batch_size: int) -> float:
-    """The share of test digits whose class has the largest logit, summed over timesteps."""
+    """The share of test digits whose class has the largest score."""
     model.eval()
     like = next(model.parameters())
     correct = 0
     for chosen in torch.arange(len(digits.test_targets)).split(4 * batch_size):
-        logits = model(_samples(digits.test_inputs, chosen).to(like))
-        correct += int((logits.sum(0).argmax(-1).cpu() == digits.test_targets[chosen]).sum())
+        logits = model(samples(digits.test_inputs, chosen).to(like))
+        correct += int((model.scores(logits).argmax(-1).cpu() == digits.test_targets[chosen]).sum())
     return correct / len(digits.test_targets)

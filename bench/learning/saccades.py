@@ -6,8 +6,6 @@ adds up its changes, and every whole multiple of `CONTRAST` that the sum passes 
 counts the events of one timestep: channel 0 those that rise, channel 1 those that fall. Nothing is random.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,9 +20,9 @@ SIZE = 0.75
 def saccade_events(images: Tensor, *, timesteps: int, height: int, width: int) -> Tensor:
     """Counts of events `[T, N, 2, height, width]` for images `[N, 1, h, w]` of intensities from 0 to 1."""
     positions = _path(timesteps * SUBSTEPS)
-    charge = torch.zeros(len(images), height, width)
+    charge = images.new_zeros(len(images), height, width)
     before = _moved(images, positions[0], height, width)
-    frames = torch.zeros(timesteps, len(images), 2, height, width)
+    frames = images.new_zeros(timesteps, len(images), 2, height, width)
     for step, position in enumerate(positions[1:]):
         now = _moved(images, position, height, width)
         charge += now - before
@@ -53,12 +51,7 @@ def _moved(images: Tensor, position: tuple[float, float], height: int, width: in
     """The images in frames of that size `[N, height, width]`, their centres moved by the position."""
     x, y = position
     # The sampling grid of torch spans -1 to 1, so a share of the frame is two units.
-    transform = torch.tensor([[1 / SIZE, 0.0, -2 * x / SIZE], [0.0, 1 / SIZE, -2 * y / SIZE]])
+    transform = images.new_tensor([[1 / SIZE, 0.0, -2 * x / SIZE], [0.0, 1 / SIZE, -2 * y / SIZE]])
     grid = F.affine_grid(transform.expand(len(images), 2, 3), [len(images), 1, height, width], align_corners=False)
     moved: Tensor = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return moved[:, 0]
-
-
-def mean_events(frames: Tensor) -> float:
-    """Events a pixel, polarity and timestep."""
-    return float(frames.mean()) if math.prod(frames.shape) else 0.0

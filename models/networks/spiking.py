@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from revbench.models.networks.layers import over_frames
 from revbench.models.networks.stepwise_loss import StepwiseLoss
+from revbench.models.neurons import Neuron
 from revbench.models.reversible import ReversibleSequence
 
 InputKind = Literal["images", "events"]
@@ -84,6 +85,10 @@ class SpikingNetwork(nn.Module, ABC):
         """
         return self.criterion(logits, targets) if self.criterion else F.cross_entropy(logits.mean(0), targets)
 
+    def scores(self, logits: Tensor) -> Tensor:
+        """What classes are told apart by, `[B, K]`: here the mean of the logits over timesteps."""
+        return logits.mean(0)
+
     def checkpoint_groups(self) -> list[list[nn.Module]]:
         """What activation checkpointing takes as one: here each block, or each function of a reversible sequence.
 
@@ -93,6 +98,50 @@ class SpikingNetwork(nn.Module, ABC):
         blocks = getattr(self, "blocks", ())
         own = blocks if isinstance(blocks, nn.Sequential | nn.ModuleList) else ()
         return [[block] for block in (*own, *(function for sequence in sequences for function in sequence.functions))]
+
+    def stage_end_neurons(self) -> list[Neuron]:
+        """The layers of neurons at the ends of the stages: those where T-RevSNN (ICML 2024) keeps temporal gradients.
+
+        A stage is all that works at one resolution. Its end is its last layer of neurons. In pre-activation networks,
+        where a stage ends in a residual stream, it is the neurons that read that stream: those that the next stage
+        begins with, in its shortcut too, and behind the last stage those before the read-out.
+
+        Raises:
+            NotImplementedError: the network has no such stages.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no stage ends that are known; MS-ResNet, PreAct-ResNet, spiking ResNet and "
+            "spiking VGG have"
+        )
+
+    def spiking_layers(self) -> list[nn.Module]:
+        """The layers of neurons, whose potential goes from timestep to timestep."""
+        return [module for module in self.modules() if isinstance(module, Neuron)]
+
+    def leaks(self) -> set[float]:
+        """The shares of the potential that stay in a timestep, of all layers of neurons.
+
+        Raises:
+            NotImplementedError: they are no constants.
+        """
+        return {module.dynamics.leak for module in self.modules() if isinstance(module, Neuron)}
+
+    def traceable_layers(self) -> list[nn.Module]:
+        """The convolutions and linear layers, in order: those that can learn from a trace of their input.
+
+        Raises:
+            NotImplementedError: there are others that learn a product of their input.
+        """
+        return [module for module in self.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+
+    def begin_simulation(self) -> None:
+        """Called before the first part of a simulation in parts, for neurons that keep their potential themselves."""
+
+    def begin_part(self) -> None:
+        """Called before each part: the potential is a constant for autograd from here on."""
+
+    def end_simulation(self) -> None:
+        """Called after the last part, or an error: nothing stays."""
 
     def stem_once(self, stem: nn.Module, x: Tensor) -> Tensor:
         """The stem's output as a sequence `[T, B, C, H, W]`: images go through once and are seen T times."""

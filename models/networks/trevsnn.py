@@ -144,10 +144,10 @@ class TRevSNN(SpikingNetwork):
             read = inputs if self.input_shape.kind == "images" else inputs + t
             for place, width in enumerate(self.widths):
                 sources = (read if place == 0 else place - 1, *_above(place, fusion, t))
-                yield Coupling(place, sources, level(t, place), Carry(width) if t else None, creates=t == 0)
+                yield Coupling(place, sources, level(t, place), Carry(width) if t else None, creates=t == 0, timestep=t)
             if t + 1 in self.read_outs:
                 spiking = self.input_shape.kind == "events" or t + 1 == self.timesteps
-                yield Coupling(features, (NUM_LEVELS - 1,), Pool(spiking=spiking), creates=True)
+                yield Coupling(features, (NUM_LEVELS - 1,), Pool(spiking=spiking), creates=True, timestep=t)
                 features += 1
 
     def state_size(self, place: int) -> tuple[int, int]:
@@ -163,6 +163,10 @@ class TRevSNN(SpikingNetwork):
             return logits.view(self.timesteps, -1, self.num_classes)
         pooled = self.sequence(self.stem(x))
         return torch.stack([head(f).flatten(1) for head, f in zip(self.heads, pooled, strict=True)])
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """The last read-out of images, of which the others are helpers in training; the mean over event frames."""
+        return logits.mean(0) if self.input_shape.kind == "events" else logits[-1]
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         r"""The published losses.

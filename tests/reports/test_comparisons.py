@@ -4,6 +4,7 @@ import pytest
 
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.bench.cases import Case
+from revbench.bench.records import Record
 from revbench.reports.comparisons import DEFINITIONS, comparison_sentences
 
 MEBIBYTE = 2**20
@@ -76,6 +77,27 @@ def test_the_way_of_keeping_states_is_told() -> None:
     coded, inverted, _ = comparison_sentences(rows, {})
     assert "(coded states, T=4, batch 2, float32)" in coded
     assert "(inverted states, T=4, batch 2, float32)" in inverted
+
+
+def test_another_rule_than_bptt_is_told() -> None:
+    """Of the pair, and of the counterpart where it is compared with BPTT instead."""
+    subject, reference = row("rev", None, 4 * MEBIBYTE), row("plain", None, 2 * MEBIBYTE)
+    subject, online = (replace(each, case=replace(each.case, rule="sltt")) for each in (subject, reference))
+    assert comparison_sentences([subject, online], {"rev": "plain"})[0].startswith("rev against plain (sltt, T=4, ")
+    closing = Record(
+        case=online.case,
+        pass_name="memory",
+        metric="status",
+        value=None,
+        unit="",
+        counter=None,
+        status="unsupported",
+        detail="",
+        at="",
+    )
+    refused = replace(online, closings=(closing,))
+    told = comparison_sentences([subject, refused, reference], {"rev": "plain"})[0]
+    assert told.startswith("rev against plain with bptt (sltt, T=4, ")
 
 
 def test_nothing_is_told_where_nothing_was_measured() -> None:

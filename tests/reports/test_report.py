@@ -10,7 +10,7 @@ from rich.console import Console
 from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.errors import OutputError
-from revbench.bench.records import Measurement, Record
+from revbench.bench.records import Measurement, Record, Status
 from revbench.reports.report import figures, print_report, write_report
 
 
@@ -61,6 +61,17 @@ def test_what_is_restored_has_a_figure(depth_records: list[Record], record_pass:
     drawn = figures(case_rows([*depth_records, *restored]), "suite", "Title")
     assert list(drawn) == ["suite", "suite-reversibility"]
     assert x_labels(drawn["suite"]) == ["depth (blocks per stage)"]
+
+
+@pytest.mark.parametrize("status", ["ok", "unsupported"])
+def test_similar_gradients_have_a_figure(status: Status, record_pass: Callable[..., list[Record]]) -> None:
+    """Whether the pass went well or not; what another pass looked at is not in it."""
+    found = Measurement(metric="similarity_nowhere_epoch_0", value=0.5, unit="1")
+    compared = record_pass(Case(model="msresnet", depth=1), "similarity", [found] if status == "ok" else [], status)
+    restored = record_pass(Case(model="revsresnet", depth=1), "reversibility")
+    drawn = figures(case_rows([*compared, *restored]), "suite", "Title")
+    assert list(drawn) == ["suite", "suite-similarity"]
+    assert [axes.get_title(loc="left") for axes in drawn["suite-similarity"].axes] == ["msresnet", ""]
 
 
 def test_no_row_is_without_a_figure(depth_records: list[Record], models_records: list[Record]) -> None:

@@ -34,18 +34,19 @@ num_blocks,num_parameters,peak_bytes,peak_bytes_per_image,activation_peak_bytes,
 forward_end_activation_bytes,forward_end_activation_bytes_per_image,cuda_requested_bytes,cuda_allocated_bytes,\
 cuda_reserved_bytes,process_bytes,step_s,step_spread_s,images_per_s,\
 reconstruction_error,flipped_spike_share,gradient_cosine,gradient_error,unprotected_reconstruction_error,\
-unprotected_flipped_spike_share,unprotected_gradient_cosine,unprotected_gradient_error,status,detail
+unprotected_flipped_spike_share,unprotected_gradient_cosine,unprotected_gradient_error,test_accuracy,train_s,\
+similarity_stage_ends,similarity_elsewhere,similarity_nowhere,status,detail
 2fcff3e04c848e96,msresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,34,16,\
 3000000,77943040,38971520.0,41943040,20971520.0,\
-40894464,20447232.0,,,,,0.2,0.004,10.0,,,,,,,,,ok,
+40894464,20447232.0,,,,,0.2,0.004,10.0,,,,,,,,,,,,,,ok,
 3b450f4dcf21b939,revsresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,37,16,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
-26214400,13107200.0,,,,,0.32,0.0064,6.25,,,,,,,,,ok,
+26214400,13107200.0,,,,,0.32,0.0064,6.25,,,,,,,,,,,,,,ok,
 3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,,\
-,,,,,,,,,,,,,,,,,,,,,,memory: oom,"60 MiB were asked for, 12 MiB were free"
+,,,,,,,,,,,,,,,,,,,,,,,,,,,memory: oom,"60 MiB were asked for, 12 MiB were free"
 4222e8c4eaa2897e,revsresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,69,32,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
-26214400,13107200.0,,,,,,,,,,,,,,,,time: timeout,stopped after 60 s
+26214400,13107200.0,,,,,,,,,,,,,,,,,,,,,time: timeout,stopped after 60 s
 """
 
 TERMINAL_TABLE = """\
@@ -188,3 +189,27 @@ def test_a_narrow_table_keeps_the_cosines(record_pass: Callable[..., list[Record
     text = printed(reversibility_rows(record_pass), width=64)
     assert text.splitlines()[3].split() == ["model", "dtype", "spikes", "cosine", "cosine"]
     assert text.count("out of range") == 2
+
+
+SIMILARITY_TABLE = """\
+Memory against depth
+bptt, depth 1, T=4, batch 1, float32, sgd, cpu, seed 0
+                   gradient      gradient     gradient
+                    cosine,       cosine,      cosine,
+model            stage ends     elsewhere      nowhere
+──────────────────────────────────────────────────────
+msresnet              0.969             -       -0.250
+revsresnet      unsupported   unsupported  unsupported
+"""
+
+
+def test_similarities_have_columns(record_pass: Callable[..., list[Record]]) -> None:
+    """The cosines of all parameters at the end of training, or why there are none."""
+    found = [
+        Measurement(metric=f"similarity_{kept}_epoch_{epoch}{layer}", value=value, unit="1")
+        for kept, last in (("stage_ends", 0.96875), ("elsewhere", None), ("nowhere", -0.25))
+        for epoch, layer, value in ((0, "", 0.5), (1, "", last), (1, "_layer_1", 0.75))
+    ]
+    records = record_pass(Case(model="msresnet", depth=1), "similarity", found)
+    records += record_pass(Case(model="revsresnet", depth=1), "similarity", [], "unsupported")
+    assert printed(case_rows(records)) == SIMILARITY_TABLE

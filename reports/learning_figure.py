@@ -1,0 +1,94 @@
+"""What was learnt and what it cost: accuracy, memory and time side by side, a band a model, a mark a rule.
+
+Every seed has its mark; those of a rule lie on one line of the band. A case without an accuracy is an open marker at
+the left edge with the word that says why.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.reports.drawing import Look, write
+from revbench.reports.style import (
+    COLOURS,
+    DOUBLE_WIDTH_IN,
+    GREY,
+    LEGEND_ROW_IN,
+    MARKERS,
+    STYLE,
+    new_figure,
+)
+from revbench.reports.units import BYTES_PER_MEBIBYTE
+from revbench.reports.wording import describe
+
+LINE_IN = 0.085
+BAND_GAP = 1.5
+LEGEND_COLUMNS = 6
+WORST_SHOWN = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantity:
+    """A column of the figure: an attribute of the rows in a unit."""
+
+    metric: str
+    label: str
+    unit: float
+
+
+QUANTITIES = (
+    _Quantity("test_accuracy", "test accuracy (%)", 0.01),
+    _Quantity("activation_peak_bytes_per_image", "activation peak (MiB per image)", BYTES_PER_MEBIBYTE),
+    _Quantity("train_s", "training (s)", 1),
+)
+
+
+def learning_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
+    """The figure that the module describes; accuracies below 50 % stand at the left edge."""
+    naming = ["rule", *(name for name in varying_fields(rows) if name not in ("model", "rule", "seed"))]
+    models = list(dict.fromkeys(row.case.model for row in rows))
+    variants = list(dict.fromkeys(describe(row.case, naming) for row in rows))
+    looks = {name: Look(*look, "none") for name, look in zip(variants, zip(cycle(COLOURS), cycle(MARKERS)))}  # noqa: B905
+    band = len(variants) + BAND_GAP
+    with rc_context(STYLE):
+        legend_in = LEGEND_ROW_IN * -(-len(variants) // LEGEND_COLUMNS)
+        figure = new_figure(rows, suite_title, LINE_IN * band * len(models) + 0.45 + legend_in, DOUBLE_WIDTH_IN)
+        panels = figure.subplots(1, len(QUANTITIES), sharey=True)
+        for axes, quantity in zip(panels, QUANTITIES, strict=True):
+            for row in rows:
+                name = describe(row.case, naming)
+                line = models.index(row.case.model) * band + variants.index(name)
+                _mark(axes, row, quantity, line, looks[name])
+            axes.set_xlabel(quantity.label)
+            axes.grid(visible=False, axis="y")
+        panels[0].set_xlim(right=100.5)
+        panels[1].set_xscale("log")
+        panels[1].xaxis.set_major_formatter("{x:g}")
+        panels[2].set_xlim(left=0)
+        panels[0].set_yticks([(len(variants) - 1) / 2 + band * i for i in range(len(models))], models)
+        panels[0].set_ylim(band * len(models) - BAND_GAP, -BAND_GAP)
+        for axes in panels:
+            axes.tick_params(axis="y", length=0)
+            for i in range(1, len(models)):
+                axes.axhline(i * band - (1 + BAND_GAP) / 2, color="0.9", linewidth=0.5)
+        handles = [Line2D([], [], label=name, **look.line()) for name, look in looks.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
+    return figure
+
+
+def _mark(axes: Axes, row: CaseRow, quantity: _Quantity, line: float, look: Look) -> None:
+    value = getattr(row, quantity.metric)
+    if value is not None:
+        shown = value / quantity.unit
+        if quantity.metric == "test_accuracy":
+            shown = max(shown, WORST_SHOWN)
+        axes.plot([shown], [line], alpha=0.8, markersize=3, markeredgewidth=0, clip_on=False, **look.line())
+    elif quantity.metric == "test_accuracy" and row.failed("learning"):
+        axes.plot([0], [line], transform=axes.get_yaxis_transform(), markersize=3, clip_on=False, **look.open_marker())
+        write(axes, row.pass_status("learning"), (0, line), (4, 0), GREY, xycoords=axes.get_yaxis_transform())
