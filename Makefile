@@ -25,10 +25,11 @@ check: $(VENV)/installed-dev
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(PACKAGES)
 
 benchmark: $(VENV)/installed
-	$(BIN)/revbench run --suite recomputation --device cpu --fresh
-	$(BIN)/revbench run --suite cifar --predict --fresh
-	$(BIN)/python -m revbench.bench.benchmarks.gradients
 	$(BIN)/python -m revbench.bench.benchmarks.neuron
+	$(BIN)/revbench run --suite cifar --out runs/gradients --fresh --device cpu --set passes=reversibility \
+		--set models=revsresnet21,revsresnet37 --set dtype=float64,float32 --set batch_size=4
+	$(BIN)/python -m revbench.bench.benchmarks.rules
+	$(BIN)/python -m revbench.bench.benchmarks.models
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 import revbench
-from revbench.bench.errors import EXIT_CASE_FAILED, EXIT_OK, EXIT_USAGE, ConfigError, RevbenchError, nearest
+from revbench.bench.errors import EXIT_CASE_FAILED, EXIT_OK, ConfigError, RevbenchError, nearest
 
 app = typer.Typer(
     name="revbench",
@@ -33,7 +33,7 @@ EXIT_INTERRUPTED = 130
 
 
 def main() -> None:
-    """Entry point: errors that a user can mend become one sentence and exit code 2."""
+    """Entry point: errors that a user can mend become one sentence and an exit code."""
     # Threads that wait for each other in a busy loop stall as soon as another process wants their cores. A step of
     # RevSResNet on 2 cores took 0.3 s alone; beside a busy process 1.0 to 1.5 s busy waiting and 0.5 s asleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -44,7 +44,7 @@ def main() -> None:
         app(standalone_mode=True)
     except RevbenchError as error:
         _console(stderr=True).print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
-        sys.exit(EXIT_USAGE)
+        sys.exit(error.exit_code)
     except (KeyboardInterrupt, SystemExit) as end:  # typer turns the one into the other
         if isinstance(end, SystemExit) and end.code != EXIT_INTERRUPTED:
             raise
@@ -161,6 +161,99 @@ def summary(
     command_summary.show(
         command_summary.Request(
             model=model, timesteps=timesteps, depth=depth, width=width, batch_size=batch_size, levels=levels
+        ),
+        _console(),
+    )
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Option("--model", "-m", help="Name of a model; see `revbench list`.")],
+    rule: Annotated[
+        str | None, typer.Option(help="How gradients are obtained: bptt (the default), sltt, ottt_a, ...")
+    ] = None,
+    timesteps: Annotated[int, typer.Option("--timesteps", "-T", help="T, the length of the simulation.")] = 4,
+    depth: Annotated[
+        int | None, typer.Option(help="Of a family, which needs one: its blocks, or those of each stage.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Of a family: the width in its first stage.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images of a training step.")] = 32,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 (the default), float64; bfloat16 and float16 under autocast.")
+    ] = None,
+    activations: Annotated[
+        str | None, typer.Option(help="recomputed or stored, for reversible models; checkpointed for all.")
+    ] = None,
+    states: Annotated[
+        str | None, typer.Option(help="Of T-RevSNN: how states survive to the backward pass: coded, stored, inverted.")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="sgd (with momentum, the default) or adamw.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL|KEY=VALUE[,...]",
+            help="A second case beside it: the same with another model, other choices, or both.",
+        ),
+    ] = None,
+    levels: Annotated[
+        int | None,
+        typer.Option(help="Show layers down to this level of their paths, 99 for all; by default one line a block."),
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Rows of the table of cells; the rest is one row.")] = 20,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu, cuda or auto, to run it; by default nothing is computed (fake tensors, any size)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for all cells as CSV and the live bytes over the step as figures.")
+    ] = None,
+    formats: Annotated[str, typer.Option("--format", help="Formats of the figures: png, svg, pdf.")] = "png,svg",
+    snapshot: Annotated[
+        bool,
+        typer.Option(
+            "--snapshot", help="On CUDA: also leave PyTorch's own memory snapshot, for pytorch.org/memory_viz."
+        ),
+    ] = False,
+) -> None:
+    """Show who holds the bytes at the peak of a training step: which layer, timestep and kind, born in which phase.
+
+    The step is traced in steady state, to the byte and in seconds, without a GPU. The rows add up to the peak.
+
+    Kinds: *saved* is what the forward pass leaves for the backward pass, *recomputation* what a reversible or
+    checkpointed block computes again, *temporaries* live within a phase, *neuron state* goes on to the next timestep.
+    A timestep is *all* where one tensor holds them all, and for what belongs to none.
+
+    Examples: `revbench explain -m msresnet34` for one case.
+
+    Two models, with figures: `revbench explain -m msresnet34 --against revsresnet37 --out reversible`.
+
+    The same weights without recomputation: `revbench explain -m revsresnet37 --against activations=stored`.
+
+    All timesteps at once or one at a time: `revbench explain -m msresnet --depth 2 -T 8 --against rule=sltt`.
+    """
+    from revbench.bench import command_explain  # noqa: PLC0415 - imports torch
+
+    command_explain.show(
+        command_explain.Request(
+            model=model,
+            choices={
+                "rule": rule,
+                "timesteps": timesteps,
+                "depth": depth,
+                "width": width,
+                "batch_size": batch_size,
+                "dtype": dtype,
+                "activations": activations,
+                "states": states,
+                "optimizer": optimizer,
+            },
+            against=against,
+            levels=levels,
+            rows=rows,
+            device=device,
+            out=out,
+            formats=_parse_formats(formats),
+            snapshot=snapshot,
         ),
         _console(),
     )

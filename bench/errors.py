@@ -10,6 +10,8 @@ EXIT_CASE_FAILED = 3
 class RevbenchError(Exception):
     """Something that the user can mend; the message is one sentence: what, where, what to do."""
 
+    exit_code = EXIT_USAGE
+
 
 class ConfigError(RevbenchError):
     """A suite file, an override or an argument that cannot be used."""
@@ -17,6 +19,12 @@ class ConfigError(RevbenchError):
 
 class OutputError(RevbenchError):
     """Results cannot be written or read."""
+
+
+class CaseError(RevbenchError):
+    """A case that cannot be run or traced."""
+
+    exit_code = EXIT_CASE_FAILED
 
 
 class DivergedError(Exception):

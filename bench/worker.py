@@ -17,11 +17,13 @@ import torch
 
 import revbench.bench.memory.fake  # noqa: F401 - imported before the fork, so that no child has to
 from revbench.bench.cases import Case
+from revbench.bench.energy.measure import energy_pass
 from revbench.bench.errors import DivergedError
 from revbench.bench.learning.measure import learning_pass
 from revbench.bench.memory.measure import memory_pass
 from revbench.bench.records import PassName, Status
 from revbench.bench.reversibility.measure import reversibility_pass
+from revbench.bench.similarity.measure import similarity_pass
 from revbench.bench.timing import WARM_UP_STEPS, timed_step
 from revbench.bench.training import prepare, world
 
@@ -44,8 +46,10 @@ def work(connection: Connection, case: Case, pass_name: PassName) -> None:
             connection.send(("found", reversibility_pass(case)))
         elif pass_name == "learning":
             connection.send(("found", learning_pass(case)))
+        elif pass_name == "similarity":
+            connection.send(("found", similarity_pass(case)))
         else:
-            connection.send(("failed", "unsupported", f"there is no {pass_name} pass yet"))
+            connection.send(("found", energy_pass(case)))
     except BaseException as error:
         with suppress(OSError):  # the runner may be gone
             connection.send(("failed", *describe_failure(error)))

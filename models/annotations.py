@@ -1,8 +1,8 @@
 """How a training step tells an observer what it is doing, without knowing who observes.
 
 A rule announces phases (`forward`, `backward`, `optimizer`); the neurons and the reversible engine say what kind of
-tensors they are making. Both are plain module state, since autograd runs backward passes in threads of its own, and
-one process measures one training step at a time.
+tensors they are making, and whoever runs some timesteps alone says which. All are plain module state, since autograd
+runs backward passes in threads of its own, and one process measures one training step at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ PhaseListener = Callable[[Phase, bool], None]
 
 _listeners: list[PhaseListener] = []
 _kinds: list[Kind] = []
+_timesteps: list[range] = []
 
 
 @contextmanager
@@ -52,3 +53,18 @@ def kind(name: Kind) -> Iterator[None]:
 def current_kind() -> Kind | None:
     """The kind declared by the innermost block, if any."""
     return _kinds[-1] if _kinds else None
+
+
+@contextmanager
+def timesteps(part: range) -> Iterator[None]:
+    """Declares that what is computed inside this block belongs to these timesteps, counted from 0."""
+    _timesteps.append(part)
+    try:
+        yield
+    finally:
+        _timesteps.pop()
+
+
+def current_timesteps() -> range | None:
+    """The timesteps declared by the innermost block; None where none are, as for all at once."""
+    return _timesteps[-1] if _timesteps else None

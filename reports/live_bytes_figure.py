@@ -158,6 +158,7 @@ def overlay_figure(steps: Sequence[Step]) -> Figure:
                 curve.places, total, where="post", color=colour, linestyle=LINE_STYLES[index], linewidth=1, label=name
             )
             _write_peak(axes, curve, colour)
+        axes.set_ylabel("live bytes (MiB)")
         highest = float(max(curve.total.max() for curve in curves))
         if same_phases:
             _draw_frame(axes, steps[0].phases, widths[0], highest)
@@ -209,16 +210,20 @@ def _wide_enough(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _curve(step: Step, widths: NDArray[np.float64]) -> _Curve:
-    """The live bytes at `NUM_POINTS` instants at most, the peak among them, and at the end of the step."""
-    first, last = int(step.borders[0]), int(step.borders[-1])
-    instants = np.arange(first, last)
-    places = np.interp(instants, step.borders, np.concatenate([[0.0], np.cumsum(widths)]))
-    by_kind = np.stack([step.timeline.live_bytes((kind,)) for kind in KINDS_FROM_BELOW])[:, first:last]
+    """The live bytes where phases begin and end, and at `NUM_POINTS` instants at most, the peak among them."""
+    borders = np.concatenate([[0.0], np.cumsum(widths)])
+    numbers = np.arange(step.borders[0] + 1, step.borders[-1] + 1)
+    places = np.interp(numbers - 0.5, step.borders, borders)
+    # `[num_kinds, num_changes + 1]`, after no change, one, two, ...
+    by_kind = np.stack([np.insert(step.timeline.live_bytes((kind,)), 0, 0) for kind in KINDS_FROM_BELOW])
     bins = (places * NUM_POINTS).astype(np.int64)
     # Of each bin the instant of the most bytes, the earliest if there are several.
-    order = np.lexsort((instants, -by_kind.sum(0), bins))
+    order = np.lexsort((numbers, -by_kind[:, numbers].sum(0), bins))
     chosen = order[np.unique(bins[order], return_index=True)[1]]
-    return _Curve(np.append(places[chosen], 1.0), np.append(by_kind[:, chosen], by_kind[:, -1:], axis=1))
+    shown_places = np.concatenate([places[chosen], borders])
+    shown_numbers = np.concatenate([numbers[chosen], step.borders])
+    in_order = np.lexsort((shown_numbers, shown_places))
+    return _Curve(shown_places[in_order], by_kind[:, shown_numbers[in_order]])
 
 
 def _draw_frame(axes: Axes, phases: Sequence[str], widths: NDArray[np.float64], highest: float) -> None:

@@ -95,7 +95,10 @@ def over_layers(row: CaseRow) -> Points:
 def _draw(axes: Axes, points: Points, status: str) -> None:
     for kept, found in points.items():
         places, values = zip(*found, strict=True) if found else ((), ())
-        axes.plot(places, values, clip_on=False, markersize=MARKER_SIZE, zorder=3, **LOOKS[kept].line())
+        # A line without points has a box at the origin of the figure, which would ruin the layout.
+        axes.plot(
+            places, values, clip_on=False, in_layout=False, markersize=MARKER_SIZE, zorder=3, **LOOKS[kept].line()
+        )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if not any(points.values()):
         axes.set_xticks([])

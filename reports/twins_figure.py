@@ -23,14 +23,13 @@ def twins_figure(pairs: Sequence[Twins], title: str) -> Figure:
     with rc_context(STYLE):
         rows = [CaseRow(case=twins.case) for twins in pairs]
         figure = new_figure(rows, title, HEIGHT_IN, DOUBLE_WIDTH_IN)
-        grid = figure.subplots(2, len(groups), squeeze=False, sharex="col", sharey="row")
+        grid = figure.subplots(2, len(groups), squeeze=False, sharex="col")
         for (upper, lower), group in zip(grid.T, groups, strict=True):
             upper.set_title(_name(group[0]), loc="left")
             _draw_losses(upper, group[0])
             _draw_differences(lower, group)
+            lower.tick_params(labelleft=lower is grid[1][0])
             lower.set_xlabel("training step")
-        # Once all are drawn: a limit that is set ends the search for the others.
-        grid[0][0].set_ylim(bottom=0)
         grid[0][0].set_ylabel(f"loss ({pairs[0].case.dtype})")
         grid[1][0].set_ylabel("relative difference\nof the losses")
         for axes in grid[:, 0]:
@@ -40,7 +39,7 @@ def twins_figure(pairs: Sequence[Twins], title: str) -> Figure:
 
 
 def _name(twins: Twins) -> str:
-    return describe(twins.case, ["model", "width", "states", "timesteps"])
+    return describe(twins.case, ["model", "width", "timesteps"])
 
 
 def _draw_losses(axes: Axes, twins: Twins) -> None:
@@ -49,6 +48,7 @@ def _draw_losses(axes: Axes, twins: Twins) -> None:
     steps = range(1, len(stored) + 1)
     axes.plot(steps, stored, color=COLOURS[4], linewidth=2.4, label="stored")
     axes.plot(steps, recomputed, color=COLOURS[0], linewidth=0.7, label="recomputed")
+    axes.set_ylim(bottom=0)
 
 
 def _draw_differences(axes: Axes, group: Sequence[Twins]) -> None:

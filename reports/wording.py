@@ -40,9 +40,9 @@ def describe(case: Case, names: Iterable[str]) -> str:
 def distinguishing_names(cases: Sequence[Case]) -> list[str]:
     """For each case what tells it from the others: `revsresnet37`, or `bptt` and `sltt`; of one case the model."""
     telling = [name for name in CASE_FIELDS if len({getattr(case, name) for case in cases}) > 1]
-    if not telling or (telling != ["model"] and "model" in telling):
-        telling = ["model", *(name for name in telling if name != "model")]
-    return [describe(case, telling) or case.model for case in cases]
+    if "model" not in telling and not all(describe(case, telling) for case in cases):
+        telling.insert(0, "model")
+    return [describe(case, telling) for case in cases]
 
 
 def common_description(rows: Sequence[CaseRow], leaving_out: Sequence[str] = ()) -> str:

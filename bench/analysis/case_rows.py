@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from revbench.bench.cases import CASE_FIELDS, Case
+from revbench.bench.energy.metric import FiringMetric
 from revbench.bench.records import STATUS_METRIC, Counter, PassName, Record, Status
+from revbench.bench.similarity.metric import KEPT, SimilarityMetric
 
 NOT_MEASURED = "not measured"
 REVERSIBILITY_METRICS = tuple(
@@ -16,6 +18,12 @@ REVERSIBILITY_METRICS = tuple(
     for prefix in ("", "unprotected_")
     for metric in ("reconstruction_error", "flipped_spike_share", "gradient_cosine", "gradient_error")
 )
+ENERGY_METRICS = (
+    *("dense_macs", "sops", "acs", "macs", "firing_rate", "input_rate", "break_even_rate"),
+    *("literature_energy_j", "operations_energy_j", "neurons_energy_j", "lowest_energy_j", "highest_energy_j"),
+    *("dense_energy_j", "quantised_energy_j", "quantised_spiking_energy_j", "training_macs", "recomputed_macs"),
+)
+SIMILARITY_METRICS = tuple(f"similarity_{kept}" for kept in KEPT)
 WORST_FIRST: tuple[Status, ...] = ("error", "timeout", "oom", "unsupported", "ok")
 
 
@@ -49,6 +57,29 @@ class CaseRow:
         unprotected_gradient_error: likewise.
         test_accuracy: share of test digits that are classified correctly at the end of training.
         train_s: seconds of training.
+        similarity_stage_ends: cosine to the full gradient, at the end of training, of the gradient with temporal
+            gradients at the stage ends alone.
+        similarity_elsewhere: likewise, with temporal gradients everywhere but there.
+        similarity_nowhere: likewise, without temporal gradients.
+        similarities: all such cosines, before training and after each epoch, of all parameters and of each layer.
+        dense_macs: multiply-accumulates of an inference, if nothing was skipped; this and all below of one image.
+        sops: synaptic operations of spikes and levels, each non-zero input times its true fan-out.
+        acs: accumulations, of an input of level k as many as k.
+        macs: multiply-accumulates of real inputs that are not zero.
+        firing_rate: spikes a neuron and timestep.
+        input_rate: accumulations for each dense multiply-accumulate of the layers that add.
+        break_even_rate: input rate at which a quantised network takes as much.
+        literature_energy_j: by the papers' formula, for comparison only.
+        operations_energy_j: accumulations and multiply-accumulates.
+        neurons_energy_j: these, neuron updates, and everything element by element.
+        lowest_energy_j: of the band over memory hierarchies.
+        highest_energy_j: likewise.
+        dense_energy_j: the same layers once, without time, skipping nothing.
+        quantised_energy_j: likewise, with activations of as many bits as T spikes tell apart.
+        quantised_spiking_energy_j: the spiking network beside that one, in integers.
+        training_macs: dense multiply-accumulates of a training step.
+        recomputed_macs: those of them that the backward pass evaluates once more.
+        firing_rates: of each layer of neurons in each timestep.
     """
 
     case: Case
@@ -76,6 +107,28 @@ class CaseRow:
     unprotected_gradient_error: float | None = None
     test_accuracy: float | None = None
     train_s: float | None = None
+    similarity_stage_ends: float | None = None
+    similarity_elsewhere: float | None = None
+    similarity_nowhere: float | None = None
+    similarities: tuple[tuple[SimilarityMetric, float | None], ...] = ()
+    dense_macs: float | None = None
+    sops: float | None = None
+    acs: float | None = None
+    macs: float | None = None
+    firing_rate: float | None = None
+    input_rate: float | None = None
+    break_even_rate: float | None = None
+    literature_energy_j: float | None = None
+    operations_energy_j: float | None = None
+    neurons_energy_j: float | None = None
+    lowest_energy_j: float | None = None
+    highest_energy_j: float | None = None
+    dense_energy_j: float | None = None
+    quantised_energy_j: float | None = None
+    quantised_spiking_energy_j: float | None = None
+    training_macs: float | None = None
+    recomputed_macs: float | None = None
+    firing_rates: tuple[tuple[FiringMetric, float | None], ...] = ()
 
     @property
     def peak_bytes_per_image(self) -> float | None:
@@ -162,6 +215,10 @@ def _case_row(case: Case, records: list[Record]) -> CaseRow:
         value = values.get((metric, counter))
         return None if value is None else int(value)
 
+    parsed = ((SimilarityMetric.parse(record.metric), record.value) for record in records)
+    similarities = {metric: value for metric, value in parsed if metric is not None}
+    last_epoch = max((metric.epoch for metric in similarities), default=0)
+    rates = ((FiringMetric.parse(record.metric), record.value) for record in records)
     return CaseRow(
         case=case,
         closings=tuple(record for record in records if record.metric == STATUS_METRIC),
@@ -178,5 +235,13 @@ def _case_row(case: Case, records: list[Record]) -> CaseRow:
         step_s=values.get(("step_s", None)),
         step_spread_s=values.get(("step_spread_s", None)),
         images_per_s=values.get(("images_per_s", None)),
-        **{name: values.get((name, None)) for name in (*REVERSIBILITY_METRICS, "test_accuracy", "train_s")},
+        **{
+            name: values.get((name, None))
+            for name in (*REVERSIBILITY_METRICS, *ENERGY_METRICS, "test_accuracy", "train_s")
+        },
+        similarity_stage_ends=similarities.get(SimilarityMetric("stage_ends", last_epoch)),
+        similarity_elsewhere=similarities.get(SimilarityMetric("elsewhere", last_epoch)),
+        similarity_nowhere=similarities.get(SimilarityMetric("nowhere", last_epoch)),
+        similarities=tuple(similarities.items()),
+        firing_rates=tuple((metric, value) for metric, value in rates if metric is not None),
     )

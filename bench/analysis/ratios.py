@@ -29,12 +29,17 @@ class Comparison:
 
 
 def with_counterparts(rows: Sequence[CaseRow], counterparts: Mapping[str, str]) -> list[Comparison]:
-    """Each row with that of its model's counterpart, all else equal, where there is one."""
+    """Each row with that of its model's counterpart, all else equal, where there is one.
+
+    A counterpart that the rule does not apply to, as online rules do not to networks without neurons, counts with BPTT.
+    """
     by_case = {row.case: row for row in rows}
     found = []
     for row in rows:
         name = counterparts.get(row.case.model)
         twin = by_case.get(replace(row.case, model=name, activations=None, states=None)) if name else None
+        if twin is not None and any(closing.status == "unsupported" for closing in twin.closings):
+            twin = by_case.get(replace(twin.case, rule="bptt"), twin)
         if twin is not None and row.case.activations in (None, "recomputed"):
             found.append(_comparison(row, twin))
     return found

@@ -1,6 +1,8 @@
 """The memory pass: the peak of one steady-state training step, under every counter that the device has."""
 
+from revbench.bench.memory.attribute import Attributor
 from revbench.bench.memory.cuda import measure_peaks
+from revbench.bench.memory.places import Attribution
 from revbench.bench.memory.timeline import ACTIVATION_KINDS, Timeline, activation_peak_bytes, peak, phase_end_splits
 from revbench.bench.memory.tracker import Tracker
 from revbench.bench.records import Measurement
@@ -16,6 +18,15 @@ def trace(training: Training) -> Timeline:
     with tracker:
         training.step()
     return tracker.timeline()
+
+
+def attribute(training: Training) -> Attribution:
+    """The same with the layer and the timestep that every storage belongs to."""
+    attributor = Attributor(training.model)
+    tracker = Tracker(training.model, training.optimizer, [training.batch.inputs, training.batch.targets], attributor)
+    with tracker:
+        training.step()
+    return attributor.attribution(tracker.timeline())
 
 
 def traced_measurements(timeline: Timeline) -> list[Measurement]:

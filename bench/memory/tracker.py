@@ -7,7 +7,8 @@ and returns inside its kernel.
 Kinds are found as follows, the first that applies:
 declared before the step (parameters, buffers, optimizer state, inputs); became a parameter's `.grad`; became
 optimizer state; declared by the code that made it (`annotations.kind`: neuron state, recomputation); made in a
-forward phase and alive at its end (`saved`); else `temporaries`.
+forward phase and alive at its end (`saved`); else `temporaries`. Where the storages belong is found by an `Attributor`,
+if there is one; it changes nothing of what is counted.
 """
 
 import weakref
@@ -18,9 +19,11 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from revbench.bench.memory.attribute import Attributor
 from revbench.bench.memory.timeline import KINDS, Mark, StorageKind, Timeline
 from revbench.models import annotations
 
@@ -32,13 +35,21 @@ class Tracker(TorchDispatchMode):
         model: its parameters and buffers are declared, and their gradients recognised.
         optimizer: its state is declared.
         inputs: tensors that the step is fed.
+        attributor: is told of every birth, and of whom a storage belongs to.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, inputs: Iterable[Tensor]) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        inputs: Iterable[Tensor],
+        attributor: Attributor | None = None,
+    ) -> None:
         super().__init__()
         self._model = model
         self._optimizer = optimizer
         self._inputs = list(inputs)
+        self._attributor = attributor
         self._index: dict[int, int] = {}
         self._references: dict[int, weakref.ref[Any]] = {}
         self._bytes: list[int] = []
@@ -52,19 +63,21 @@ class Tracker(TorchDispatchMode):
     def __enter__(self) -> Self:
         """Declares what exists and begins to record."""
         for parameter in self._model.parameters():
-            self.declare(parameter, "parameters")
+            self.declare(parameter, "parameters", owner=parameter)
             if parameter.grad is not None:
-                self.declare(parameter.grad, "gradients")
+                self.declare(parameter.grad, "gradients", owner=parameter)
             if parameter.requires_grad:
                 hook = parameter.register_post_accumulate_grad_hook(self._gradient_accumulated)
                 self._exits.callback(hook.remove)
         for buffer in self._model.buffers():
-            self.declare(buffer, "buffers")
+            self.declare(buffer, "buffers", owner=buffer)
         self._declare_optimizer_state()
         for tensor in self._inputs:
             self.declare(tensor, "inputs")
         self._exits.enter_context(annotations.listening(self._phase_changed))
         self._exits.enter_context(_observed_resizes(self._resized))
+        if self._attributor:
+            self._exits.enter_context(self._attributor.following())
         super().__enter__()
         return self
 
@@ -79,14 +92,19 @@ class Tracker(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Runs the operator and notes the storages of its results."""
+        if func is torch.ops.prim.device.default and isinstance(args[0], FakeTensor):
+            return args[0].fake_device  # more than half of all calls: torch asks a fake tensor where it is
         result = func(*args, **(kwargs or {}))
         self._note(result)
         return result
 
-    def declare(self, tensor: Tensor, kind: StorageKind) -> None:
-        """Sets the kind of a tensor's storage, from birth to death."""
+    def declare(self, tensor: Tensor, kind: StorageKind, owner: Tensor | None = None) -> None:
+        """Sets the kind of a tensor's storage, from birth to death, and the parameter or buffer it belongs to."""
         self._note(tensor)
-        self._kinds[self._index[tensor.untyped_storage()._cdata]] = kind
+        index = self._index[tensor.untyped_storage()._cdata]
+        self._kinds[index] = kind
+        if self._attributor and owner is not None:
+            self._attributor.belongs(index, owner)
 
     def timeline(self) -> Timeline:
         """What was recorded so far."""
@@ -116,6 +134,8 @@ class Tracker(TorchDispatchMode):
         self._index[key] = index
         self._bytes.append(num_bytes)
         self._kinds.append(annotations.current_kind())
+        if self._attributor:
+            self._attributor.born()
         if self._in_forward:
             self._born_in_forward.add(index)
         self._changes.append((index, num_bytes))
@@ -140,13 +160,13 @@ class Tracker(TorchDispatchMode):
 
     def _gradient_accumulated(self, parameter: Tensor) -> None:
         if parameter.grad is not None:
-            self.declare(parameter.grad, "gradients")
+            self.declare(parameter.grad, "gradients", owner=parameter)
 
     def _declare_optimizer_state(self) -> None:
-        for state in self._optimizer.state.values():
+        for parameter, state in self._optimizer.state.items():
             for value in state.values():
                 if isinstance(value, Tensor):
-                    self.declare(value, "optimizer_state")
+                    self.declare(value, "optimizer_state", owner=parameter)
 
     def _phase_changed(self, phase: annotations.Phase, begins: bool) -> None:
         if phase == "forward":

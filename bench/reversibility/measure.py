@@ -17,6 +17,7 @@ from revbench.bench.records import Measurement
 from revbench.bench.reversibility.liveliness import enliven
 from revbench.bench.reversibility.observe import Observer
 from revbench.bench.training import Training, prepare
+from revbench.bench.vectors import cosine, relative_error
 from revbench.models.reversible import ReversibleSequence
 
 HALF = ("bfloat16", "float16")
@@ -90,14 +91,3 @@ def gradients_of(model: nn.Module) -> Tensor:
     """All gradients in one vector of float64; a parameter without one counts as zeros."""
     grads = (torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters())
     return torch.cat([grad.flatten().double() for grad in grads])
-
-
-def cosine(found: Tensor, expected: Tensor) -> float:
-    """The cosine between two vectors; not a number where one of them is zero or not finite."""
-    value = float(found @ expected / (found.norm() * expected.norm()))
-    return value if math.isnan(value) else max(-1.0, min(1.0, value))
-
-
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """The distance between two vectors over the norm of the expected one."""
-    return float((found - expected).norm() / expected.norm())

@@ -44,7 +44,7 @@ def summarise(model: SpikingNetwork, batch_size: int = 1) -> Summary:
         torch.inference_mode(False),  # in inference mode products are hidden in larger operators
         torch.no_grad(),
         replayed(RandomState.capture(example.device)),
-        _put_back(model),
+        left_as_found(model),
         watch.hooked(),
         watch,
     ):
@@ -66,7 +66,7 @@ def is_spiking(module: nn.Module) -> bool:
 
 
 @contextmanager
-def _put_back(model: nn.Module) -> Iterator[None]:
+def left_as_found(model: nn.Module) -> Iterator[None]:
     """Gives every module its attributes back, among them the training flag; buffers are copies inside this block."""
     before = [(module, dict(vars(module))) for module in model.modules()]
     for module, attributes in before:

@@ -7,6 +7,7 @@ first block of stages 2 to 4 halves the resolution, with (neuron, convolution 1x
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 
 from torch import Tensor, nn
 
@@ -92,6 +93,11 @@ class Block(nn.Module):
         """See the class."""
         return self.shortcut(x) + self.residual(x)  # type: ignore[no-any-return]
 
+    def reading_neurons(self) -> list[Neuron]:
+        """The layers of neurons that read `x`: one, or two where the shortcut has its own."""
+        first = self.residual.first_neuron
+        return [first, self.shortcut.neuron] if isinstance(self.shortcut, SpikingConvolution) else [first]
+
 
 class MSResNet(SpikingNetwork):
     """MS-ResNet with any number of blocks in each stage.
@@ -125,6 +131,7 @@ class MSResNet(SpikingNetwork):
         self.input_shape = input_shape
         self.timesteps = timesteps
         self.num_classes = num_classes
+        self.stages = tuple(blocks)
         self.num_blocks = sum(blocks)
         self.num_layers = 2 + 2 * self.num_blocks
         self.stem = stem
@@ -143,6 +150,12 @@ class MSResNet(SpikingNetwork):
     def logits(self, x: Tensor) -> Tensor:
         """Logits of every timestep, `[T, B, K]`."""
         return pooled_logits(self.head, self.last_neuron(self.blocks(self.stem_once(self.stem, x))))
+
+    def stage_end_neurons(self) -> list[Neuron]:
+        """See `SpikingNetwork`."""
+        firsts = [self.blocks[index] for index in accumulate(self.stages[:-1])]
+        readers = [neuron for block in firsts if isinstance(block, Block) for neuron in block.reading_neurons()]
+        return [*readers, self.last_neuron]
 
 
 def msresnet(

@@ -11,6 +11,7 @@ an input that is not divided, soft reset, triangle with alpha 1. Its dropout is 
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from revbench.models.networks.spiking import CIFAR, SpikingNetwork, pooled_logit
 from revbench.models.networks.spiking_vgg import sltt_neuron
 from revbench.models.networks.stepwise_loss import StepwiseLoss
 from revbench.models.networks.stepwise_norm import StepwiseBatchNorm
+from revbench.models.neurons import Neuron
 
 
 class Block(nn.Module):
@@ -68,6 +70,7 @@ class PreActResNet(SpikingNetwork):
         self.input_shape = CIFAR
         self.timesteps = timesteps
         self.num_classes = num_classes
+        self.stages = tuple(blocks)
         self.num_blocks = len(plan)
         self.num_layers = 2 + 2 * self.num_blocks
         self.stem = nn.Conv2d(CIFAR.channels, width, 3, padding=1, bias=False)
@@ -88,6 +91,11 @@ class PreActResNet(SpikingNetwork):
         for block in self.blocks:
             x = block(x)
         return pooled_logits(self.head, self.last_neuron(self.last_norm(x)))
+
+    def stage_end_neurons(self) -> list[Neuron]:
+        """See `SpikingNetwork`."""
+        firsts = [self.blocks[index] for index in accumulate(self.stages[:-1])]
+        return [*(block.first_neuron for block in firsts if isinstance(block, Block)), self.last_neuron]
 
 
 def preact_resnet(blocks: Sequence[int], *, timesteps: int, width: int = 64, num_classes: int = 10) -> PreActResNet:

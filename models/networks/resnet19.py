@@ -16,6 +16,7 @@ Its counterpart has ReLU for neurons and no time: one pass over the image, whate
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from torch import Tensor, nn
 
@@ -90,6 +91,7 @@ class SpikingResNet(SpikingNetwork):
         self.input_shape = CIFAR
         self.timesteps = timesteps
         self.num_classes = num_classes
+        self.stages = tuple(blocks)
         self.num_blocks = len(plan)
         self.num_layers = 2 + 2 * self.num_blocks + hidden_layer
         channels = stem_width or width
@@ -113,6 +115,12 @@ class SpikingResNet(SpikingNetwork):
             x = block(x)
         logits: Tensor = self.head(x.mean((-2, -1)))
         return logits
+
+    def stage_end_neurons(self) -> list[Neuron]:
+        """See `SpikingNetwork`; none where activations are no neurons."""
+        lasts = [self.blocks[index - 1] for index in accumulate(self.stages)]
+        ends = [block.second_activation for block in lasts if isinstance(block, Block)]
+        return [end for end in ends if isinstance(end, Neuron)] or super().stage_end_neurons()
 
 
 class ANNResNet(SpikingResNet):

@@ -15,6 +15,7 @@ VGG-F, OTTT's variant with a feedback connection, is left out.
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,6 +45,10 @@ def ottt_neuron() -> Neuron:
 def sltt_neuron() -> Neuron:
     """The neuron of SLTT's networks with batch norm."""
     return LIF(tau=1.1, decay_input=False, v_reset=None, detach_reset=False, surrogate=Triangle(1.0))
+
+
+def _is_pooling(layer: nn.Module) -> bool:
+    return isinstance(layer, OverFrames) and isinstance(layer[0], AveragePool)
 
 
 class SpikingVGG(SpikingNetwork):
@@ -125,6 +130,15 @@ class SpikingVGG(SpikingNetwork):
         for layer in self.layers:
             x = layer(x)
         return self.read_out(x)
+
+    def stage_end_neurons(self) -> list[Neuron]:
+        """See `SpikingNetwork`: the neurons before each pooling, and the last."""
+        layers = [*self.layers]
+        return [
+            layer
+            for layer, next_layer in zip_longest(layers, layers[1:])
+            if isinstance(layer, Neuron) and (next_layer is None or _is_pooling(next_layer))
+        ]
 
     def checkpoint_groups(self) -> list[list[nn.Module]]:
         """A convolution and what follows, down to the next one."""

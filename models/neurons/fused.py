@@ -96,6 +96,8 @@ def _operator(name: str, function: Callable[..., Any], fake: Callable[..., Any])
 
 _multi_step = _operator("multi_step", _forward, _forward_fake)
 _multi_step_backward = _operator("multi_step_backward", _backward, _backward_fake)
+FAKE_OPERATORS: dict[Any, Callable[..., Any]] = {_multi_step: _forward_fake, _multi_step_backward: _backward_fake}
+"""By operator, the function that makes its results on fake tensors: right in shape and type, without numbers."""
 
 
 def sweep(dynamics: Dynamics, x: Tensor, memory: Memory | None, *, keep_potential: bool) -> tuple[Tensor, Tensor]:

@@ -14,18 +14,21 @@ class Memory:
 
     A layer whose activations are recomputed is evaluated twice in a part that learns: its first evaluation leaves the
     memory alone, so that the second finds what the first found. So nothing has to be kept twice.
+
+    Attributes:
+        evaluated_twice: whether the layer is evaluated once more in this part.
     """
 
     def __init__(self) -> None:
+        self.evaluated_twice = False
         self._tensors: list[Tensor] = []
         self._call = 0
-        self._evaluated_twice = False
         self._num_first = 0
 
-    def begin_part(self, *, evaluated_twice: bool) -> None:
+    def begin_part(self) -> None:
         """Begins a part of the simulation."""
         self._call = self._num_first = 0
-        self._evaluated_twice = evaluated_twice
+        self.evaluated_twice = False
 
     def before(self) -> Tensor | None:
         """What the same call left in the part before; None in the first part."""
@@ -37,7 +40,7 @@ class Memory:
         Raises:
             NotImplementedError: a layer whose activations are recomputed is called more than once.
         """
-        if self._evaluated_twice and annotations.current_kind() != "recomputation":
+        if self.evaluated_twice and annotations.current_kind() != "recomputation":
             self._num_first += 1
             if self._num_first > 1:
                 raise NotImplementedError(

@@ -7,11 +7,14 @@ section 3.2); with one it is learnt, a number a channel (T-RevSNN, ICML 2024). A
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from revbench.models import annotations
 
 
 class Carry(nn.Module):
@@ -64,6 +67,7 @@ class Coupling:
         function: whose parameters are registered in it, and which gives the same value twice.
         carry: the share of the target that stays; None for all of it.
         creates: whether the target does not exist before, and is the function's value alone.
+        timestep: the only one that it belongs to, from 0; None for all. Told to observers, and to nobody else.
     """
 
     target: int
@@ -71,12 +75,18 @@ class Coupling:
     function: nn.Module
     carry: Carry | None = None
     creates: bool = False
+    timestep: int | None = None
 
     def __post_init__(self) -> None:
         if self.target in self.sources:
             raise ValueError(f"stream {self.target} is both target and source of a coupling; it cannot be restored")
         if self.creates and self.carry is not None:
             raise ValueError(f"a coupling that creates stream {self.target} has nothing of it to carry")
+
+    def announced(self) -> AbstractContextManager[None]:
+        """Tells observers the timestep of what is computed inside this block."""
+        t = self.timestep
+        return nullcontext() if t is None else annotations.timesteps(range(t, t + 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,12 +107,13 @@ class ReversibleSequence(nn.Module):
     def _forward_stored(self, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         streams = self.all_streams(given)
         for coupling in self.couplings:
-            value, before = self.precise(evaluate(coupling, streams)), streams[coupling.target]
-            if before is None:
-                streams[coupling.target] = value
-            else:
-                streams[coupling.target] = (before if coupling.carry is None else coupling.carry(before)) + value
-            del value, before
+            with coupling.announced():
+                value, before = self.precise(evaluate(coupling, streams)), streams[coupling.target]
+                if before is None:
+                    streams[coupling.target] = value
+                else:
+                    streams[coupling.target] = (before if coupling.carry is None else coupling.carry(before)) + value
+                del value, before
         return tuple(_existing(streams, self.outputs))
 
 
@@ -129,21 +130,22 @@ class _Recompute(torch.autograd.Function):
         owned: set[int] = set()
         random_states: list[RandomState | None] = []
         for index, coupling in enumerate(sequence.couplings):
-            random_before = RandomState.capture(device)
-            with autocast.entered():
-                value = evaluate(coupling, streams)
-            random_states.append(None if random_before.same_as(RandomState.capture(device)) else random_before)
-            before = streams[coupling.target]
-            if before is None:
-                streams[coupling.target] = sequence.precise(value)
-                # A function may return its source or a view of it, which is then not changed in place any more.
-                owned -= {source for source in coupling.sources if same_storage(value, streams[source])}
-            else:
-                if keeper.before(index, before, value):
-                    owned.discard(coupling.target)
-                streams[coupling.target] = combined(coupling, before, value, in_place=coupling.target in owned)
-                owned.add(coupling.target)
-            del value, before
+            with coupling.announced():
+                random_before = RandomState.capture(device)
+                with autocast.entered():
+                    value = evaluate(coupling, streams)
+                random_states.append(None if random_before.same_as(RandomState.capture(device)) else random_before)
+                before = streams[coupling.target]
+                if before is None:
+                    streams[coupling.target] = sequence.precise(value)
+                    # A function may return its source or a view of it, which is then not changed in place any more.
+                    owned -= {source for source in coupling.sources if same_storage(value, streams[source])}
+                else:
+                    if keeper.before(index, before, value):
+                        owned.discard(coupling.target)
+                    streams[coupling.target] = combined(coupling, before, value, in_place=coupling.target in owned)
+                    owned.add(coupling.target)
+                del value, before
         sequence.inversion = keeper.report()
         ctx.set_materialize_grads(False)
         keeper.at_end(streams)
@@ -171,7 +173,8 @@ class _Recompute(torch.autograd.Function):
         ctx.backward_was_run = True
         del grad_outputs
         for index in reversed(range(len(walk.couplings))):
-            walk.undo(index)
+            with walk.couplings[index].announced():
+                walk.undo(index)
         return None, *walk.input_grads(), *walk.parameter_grads
 
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from revbench.models import annotations
 from revbench.models.data import Batch
 from revbench.models.networks.spiking import SpikingNetwork
-from revbench.models.rules.checkpointing import checkpointed
+from revbench.models.rules.checkpointing import checkpointed, checkpointed_groups
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """A loss of logits `[T, B, K]` and class indices `[B]`."""
@@ -52,12 +52,14 @@ class Rule(ABC):
         with checkpointed(model) if self.checkpointing else nullcontext():
             return self._step(model, batch, optimizer)
 
-    def check(self, model: SpikingNetwork) -> None:  # noqa: B027 - bptt applies to all models
+    def check(self, model: SpikingNetwork) -> None:
         """Does nothing if the rule applies to the model.
 
         Raises:
             NotImplementedError: it does not; the message says why, and what does.
         """
+        if self.checkpointing:
+            checkpointed_groups(model)
 
     @abstractmethod
     def _step(self, model: SpikingNetwork, batch: Batch, optimizer: Optimizer) -> Tensor:

@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from revbench.models import annotations
 from revbench.models.networks.spiking import SpikingNetwork
-from revbench.models.reversible import ReversibleSequence
 from revbench.models.rules.replaced import replaced
+from revbench.models.simulation import recomputed_sequences
 
 
 @contextmanager
@@ -25,9 +25,10 @@ def checkpointed(network: SpikingNetwork) -> Iterator[None]:
     with ExitStack() as stack:
         for group in checkpointed_groups(network):
             whole = _Whole(group)
-            stack.enter_context(replaced(group[0], "forward", whole))
+            # What a call of a module runs, its hooks included: they see what they see without checkpointing.
+            stack.enter_context(replaced(group[0], "_call_impl", whole))
             for module in group[1:]:
-                stack.enter_context(replaced(module, "forward", _unchanged))
+                stack.enter_context(replaced(module, "_call_impl", _unchanged))
         # Neurons that go on from the timestep before change their memory in the second evaluation, which has to be
         # complete for that.
         stack.enter_context(set_checkpoint_early_stop(False))
@@ -36,8 +37,7 @@ def checkpointed(network: SpikingNetwork) -> Iterator[None]:
 
 def checkpointed_groups(network: SpikingNetwork) -> list[list[nn.Module]]:
     """The groups that are checkpointed."""
-    sequences = [m for m in network.modules() if isinstance(m, ReversibleSequence) and m.activations == "recomputed"]
-    recomputed = {part for sequence in sequences for part in sequence.modules()}
+    recomputed = {part for sequence in recomputed_sequences(network) for part in sequence.modules()}
     return [group for group in network.checkpoint_groups() if not recomputed.intersection(group)]
 
 
@@ -46,7 +46,7 @@ class _Whole:
 
     def __init__(self, group: Sequence[nn.Module]) -> None:
         self._group = list(group)
-        self._forwards = [module.forward for module in group]
+        self._calls = [module._call_impl for module in group]
 
     def __call__(self, *inputs: Any) -> Any:
         if not torch.is_grad_enabled():
@@ -54,9 +54,9 @@ class _Whole:
         return checkpoint(self._evaluate, *inputs, use_reentrant=False, context_fn=self._contexts)
 
     def _evaluate(self, *inputs: Any) -> Any:
-        value = self._forwards[0](*inputs)
-        for forward in self._forwards[1:]:
-            value = forward(value)
+        value = self._calls[0](*inputs)
+        for call in self._calls[1:]:
+            value = call(value)
         return value
 
     def _contexts(self) -> tuple[AbstractContextManager[object], AbstractContextManager[object]]:

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from torch import nn
 
 from revbench.models.networks.spiking import SpikingNetwork
-from revbench.models.neurons import Neuron
 from revbench.models.rules.partwise import PartwiseRule
 from revbench.models.rules.traces import traced
 from revbench.models.simulation import Simulation
@@ -44,6 +43,7 @@ class OTTT(PartwiseRule):
         """See `Rule.check`."""
         super().check(model)
         leak_of(model)
+        traced_layers(model, strict=self.strict)
 
     def parts(self, timesteps: int) -> Iterator[tuple[range, bool]]:
         """See `PartwiseRule.parts`."""
@@ -57,18 +57,18 @@ class OTTT(PartwiseRule):
 
 def traced_layers(model: SpikingNetwork, *, strict: bool) -> Sequence[nn.Module]:
     """The convolutions and linear layers that learn from a trace; the first and the read-out as the module says."""
-    layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    layers = model.traceable_layers()
     read_out_is_traced = model.head_reads_spikes and not strict
     return layers[0 if strict else 1 : None if read_out_is_traced else -1]
 
 
-def leak_of(model: nn.Module) -> float:
+def leak_of(model: SpikingNetwork) -> float:
     """The share of the potential that stays, the same in all neurons.
 
     Raises:
         NotImplementedError: neurons differ in it.
     """
-    leaks = {module.dynamics.leak for module in model.modules() if isinstance(module, Neuron)}
+    leaks = model.leaks()
     if len(leaks) != 1:
         raise NotImplementedError(
             f"the traces of ottt need neurons that all have one leak, and these have {sorted(leaks)}; "

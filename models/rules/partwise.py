@@ -70,20 +70,22 @@ class PartwiseRule(Rule):
 
     def check(self, model: SpikingNetwork) -> None:
         """See `Rule.check`."""
+        super().check(model)
         check_dividable(model)
         self.loss_of(model)
 
     def _step(self, model: SpikingNetwork, batch: Batch, optimizer: Optimizer) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
-        recomputed = [part for group in checkpointed_groups(model) for module in group for part in module.modules()]
-        simulation = Simulation(model, batch.inputs, recomputed=recomputed if self.checkpointing else ())
+        recomputed = checkpointed_groups(model) if self.checkpointing else ()
+        simulation = Simulation(model, batch.inputs, recomputed=recomputed)
         loss = torch.zeros((), device=batch.inputs.device, dtype=batch.inputs.dtype)
         once = standardised_once(model) if self.updates == "batch" else nullcontext()
         with once, simulation, self.remembering(model, simulation):
             for part, learns in self.parts(model.timesteps):
                 if self.updates == "timestep" and learns:
                     optimizer.zero_grad(set_to_none=True)
-                loss += self._run_part(model, simulation, part, batch.targets, learns=learns)
+                with annotations.timesteps(part):
+                    loss += self._run_part(model, simulation, part, batch.targets, learns=learns)
                 if self.updates == "timestep" and learns:
                     self._update(optimizer)
         if self.updates == "batch":
@@ -146,7 +148,7 @@ class SLTT(PartwiseRule):
     def check(self, model: SpikingNetwork) -> None:
         """See `Rule.check`."""
         super().check(model)
-        if self.num_learning is not None and self.num_learning > model.timesteps:
+        if self.num_learning is not None and not 1 <= self.num_learning <= model.timesteps:
             raise NotImplementedError(
                 f"{self.num_learning} of T={model.timesteps} timesteps cannot learn; "
                 f"valid K of SLTT-K: 1 to {model.timesteps}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from revbench.models import annotations
 from revbench.models.networks.standardised import StandardisedConv2d
-from revbench.models.simulation import recomputed_parts
+from revbench.models.simulation import recomputed_sequences
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def standardised_once(network: nn.Module) -> Iterator[None]:
 
     Those that a reversible sequence recomputes are left alone: their weights have to be its own.
     """
-    own = set(recomputed_parts(network))
+    own = {part for sequence in recomputed_sequences(network) for part in sequence.modules()}
     layers = [m for m in network.modules() if isinstance(m, StandardisedConv2d) and m not in own]
     pairs: list[tuple[Tensor, Tensor]] = []
     with annotations.phase("forward"):

@@ -76,8 +76,6 @@ class _Geometry(NamedTuple):
     stride: list[int]
     padding: list[int]
     dilation: list[int]
-    transposed: bool
-    output_padding: list[int]
     groups: int
 
 
@@ -86,14 +84,13 @@ class _TracedConvolution:
 
     def __init__(self, layer: nn.Conv2d, trace: _Trace) -> None:
         assert not isinstance(layer.padding, str)
-        sides = (list(layer.stride), list(layer.padding), list(layer.dilation))
-        self.geometry = _Geometry(*sides, transposed=False, output_padding=[0, 0], groups=layer.groups)
+        self.geometry = _Geometry(list(layer.stride), list(layer.padding), list(layer.dilation), layer.groups)
         self.trace = trace
 
     def __call__(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         trace = self.trace.of(x)
         if trace is None:
-            return torch.convolution(x, weight, bias, *self.geometry)
+            return F.conv2d(x, weight, bias, *self.geometry)
         convolved: Tensor = _Product.apply(x, trace, weight, bias, self.trace.bias_factor, self.geometry)
         return convolved
 
@@ -128,7 +125,7 @@ class _Product(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(trace, weight)
         ctx.bias_factor, ctx.geometry = bias_factor, geometry
-        return F.linear(x, weight, bias) if geometry is None else torch.convolution(x, weight, bias, *geometry)
+        return F.linear(x, weight, bias) if geometry is None else F.conv2d(x, weight, bias, *geometry)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -147,7 +144,10 @@ _Grads = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 def _convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, wanted: _Wanted, geometry: _Geometry) -> _Grads:
-    found: _Grads = torch.ops.aten.convolution_backward(grad, x, weight, [weight.shape[0]], *geometry, wanted)
+    *sides, groups = geometry
+    found: _Grads = torch.ops.aten.convolution_backward(
+        grad, x, weight, [weight.shape[0]], *sides, False, [0, 0], groups, wanted
+    )
     return found
 
 

@@ -1,6 +1,7 @@
 from revbench.bench.analysis.case_rows import case_rows, depths_of, grouped, varying_fields
 from revbench.bench.cases import Case
 from revbench.bench.records import Counter, PassName, Record, Status
+from revbench.bench.similarity.metric import SimilarityMetric
 
 CASE = Case(model="msresnet", depth=1, batch_size=4)
 DEEPER = Case(model="msresnet", depth=2, batch_size=4)
@@ -100,3 +101,30 @@ def test_what_varies_and_how_it_groups() -> None:
     assert varying_fields(rows) == ("depth",)
     assert depths_of(rows) == [1, 2]
     assert [[row.case for row in group] for group in grouped(rows, "depth")] == [[CASE, DEEPER]]
+
+
+def test_similarities_are_read_from_the_names_of_their_metrics() -> None:
+    """All of them, and those of all parameters after the last epoch by themselves; no other metric is one."""
+    values = {
+        "similarity_stage_ends_epoch_2": 0.5,
+        "similarity_stage_ends_epoch_10": 0.75,
+        "similarity_stage_ends_epoch_10_layer_3": 0.25,
+        "similarity_nowhere_epoch_10": None,
+        "similarity_elsewhere_epoch_10": -0.5,
+    }
+    records = [record(metric, value, pass_name="similarity") for metric, value in values.items()]
+    (row,) = case_rows([*records, record("test_accuracy", 1.0, pass_name="similarity")])
+    assert (row.similarity_stage_ends, row.similarity_elsewhere, row.similarity_nowhere) == (0.75, -0.5, None)
+    assert dict(row.similarities) == {
+        SimilarityMetric("stage_ends", 2): 0.5,
+        SimilarityMetric("stage_ends", 10): 0.75,
+        SimilarityMetric("stage_ends", 10, 3): 0.25,
+        SimilarityMetric("nowhere", 10): None,
+        SimilarityMetric("elsewhere", 10): -0.5,
+    }
+
+
+def test_a_case_without_a_similarity_pass_has_no_similarities() -> None:
+    """None, and an empty view."""
+    (row,) = case_rows([record("status", None)])
+    assert (row.similarity_stage_ends, row.similarities) == (None, ())

@@ -277,7 +277,7 @@ SMOKE = ["run", "-s", "smoke"]
         ([*SMOKE, "--set", "dtype=float8"], 'dtype cannot be the string "float8"; '),
         (
             [*SMOKE, "--set", "passes=speed"],
-            'passes cannot be the string "speed"; valid: energy, learning, memory, reversibility, time',
+            'passes cannot be the string "speed"; valid: energy, learning, memory, reversibility, similarity, time',
         ),
         ([*SMOKE, "--set", "depth=1", "--set", "depth=2"], "depth is overridden twice; "),
         ([*SMOKE, "--only", "T=9"], "no case matches 'T=9'; choose from: "),
@@ -387,6 +387,7 @@ def test_an_interrupt_is_a_sentence(revbench: Command, monkeypatch: pytest.Monke
         (["report"], ["RUN", "--out", "--format", "on any machine"]),
         (["list"], ["--config", "plugins included"]),
         (["summary"], ["MODEL", "--timesteps", "--depth", "--width", "--batch-size", "--levels", "one line a block"]),
+        (["explain"], ["--model", "--against", "--levels", "--device", "--out", "--snapshot", "The rows add up"]),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "-h"])

@@ -91,7 +91,8 @@ def test_timeout_may_be_a_whole_number(tmp_path: Path) -> None:
         ("dtype = 'float23'", "suites.small.dtype cannot be the string \"float23\"; did you mean 'float32'?"),
         (
             "passes = ['speed']",
-            'suites.small.passes cannot be the string "speed"; valid: energy, learning, memory, reversibility, time',
+            'suites.small.passes cannot be the string "speed"; '
+            "valid: energy, learning, memory, reversibility, similarity, time",
         ),
         ("timeout_s = true", "suites.small.timeout_s must be a number, not the boolean true"),
         ("timeout_s = inf", "suites.small.timeout_s must be a finite number, not the float Infinity"),

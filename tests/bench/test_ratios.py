@@ -5,6 +5,7 @@ import pytest
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.bench.analysis.ratios import with_counterparts, with_stored
 from revbench.bench.cases import Case
+from revbench.bench.records import Record, Status
 
 REVERSIBLE = CaseRow(
     case=Case(model="rev", batch_size=2),
@@ -57,3 +58,36 @@ def test_stored_activations_are_not_compared_with_the_counterpart() -> None:
     """The counterpart is compared with the reversible way alone."""
     stored = replace(REVERSIBLE, case=replace(REVERSIBLE.case, activations="stored"))
     assert with_counterparts([stored, PLAIN], {"rev": "plain"}) == []
+
+
+def closing(row: CaseRow, status: Status) -> CaseRow:
+    """The row with the closing record of a memory pass."""
+    record = Record(
+        case=row.case,
+        pass_name="memory",
+        metric="status",
+        value=None,
+        unit="",
+        counter=None,
+        status=status,
+        detail="",
+        at="",
+    )
+    return replace(row, closings=(record,))
+
+
+@pytest.mark.parametrize(("status", "rule"), [("unsupported", "bptt"), ("oom", "sltt"), ("ok", "sltt")])
+def test_a_counterpart_that_a_rule_does_not_apply_to_counts_with_bptt(status: Status, rule: str) -> None:
+    """Only then: one that failed in another way is what it is."""
+    subject = replace(REVERSIBLE, case=replace(REVERSIBLE.case, rule="sltt"))
+    refused = closing(replace(PLAIN, case=replace(PLAIN.case, rule="sltt")), status)
+    (found,) = with_counterparts([subject, refused, PLAIN], {"rev": "plain"})
+    assert found.reference.case.rule == rule
+
+
+def test_a_counterpart_without_bptt_stays_unsupported() -> None:
+    """Where its row with BPTT is missing, the refusal is what is compared with."""
+    subject = replace(REVERSIBLE, case=replace(REVERSIBLE.case, rule="sltt"))
+    refused = closing(CaseRow(case=replace(PLAIN.case, rule="sltt")), "unsupported")
+    (found,) = with_counterparts([subject, refused], {"rev": "plain"})
+    assert found.activation_peak_ratio is None

@@ -418,6 +418,18 @@ def test_what_was_found_is_a_line() -> None:
     assert finding(outcome(status="error", detail="no [bold]")).plain == "error no [bold]"
 
 
+def test_what_a_similarity_pass_found_is_a_line() -> None:
+    """The cosines of all parameters after the last epoch; what is no number is a dash."""
+    found = [
+        Measurement(metric=f"similarity_{kept}_epoch_{epoch}{layer}", value=value, unit="1")
+        for kept, last in (("stage_ends", 0.96875), ("elsewhere", None), ("nowhere", -0.25))
+        for epoch, layer, value in ((9, "", 0.5), (10, "", last), (10, "_layer_2", 0.75))
+    ]
+    found.append(Measurement(metric="test_accuracy", value=1, unit="1"))
+    told = "gradient cosine 0.969 (stage ends), - (elsewhere), -0.250 (nowhere)"
+    assert finding(outcome(pass_name="similarity", measurements=found)).plain == told
+
+
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_progress_is_one_bar(is_terminal: bool) -> None:
     """A terminal sees one bar with what was measured before; a file sees the findings alone; names stay names."""

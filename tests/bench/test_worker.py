@@ -3,6 +3,7 @@
 import gc
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing import Pipe
 from typing import Any
 
@@ -96,9 +97,11 @@ def test_a_time_pass_steps_when_asked() -> None:
     assert not gc.isenabled()
 
 
-def test_a_pass_that_does_not_exist_is_unsupported() -> None:
-    """A pass without a way to measure it is told, not skipped."""
-    assert answers(CASE, "energy") == [("failed", "unsupported", "there is no energy pass yet")]
+def test_a_pass_that_cannot_measure_a_case_is_unsupported() -> None:
+    """What has no values cannot be counted, which is told, not skipped."""
+    ((kind, status, reason),) = answers(replace(CASE, device="fake"), "energy")
+    assert (kind, status) == ("failed", "unsupported")
+    assert "fake tensors hold no values" in reason
 
 
 def test_a_model_that_does_not_exist_is_an_error() -> None:

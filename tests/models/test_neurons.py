@@ -7,14 +7,17 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from revbench.models.networks.max_pooling import MaxPooledNeuron
 from revbench.models.neurons import (
     IF,
     LIF,
@@ -31,6 +34,8 @@ from revbench.models.neurons import (
 )
 from revbench.models.neurons.dynamics import multi_step_reference, single_step
 from revbench.models.neurons.fused import multi_step
+from revbench.models.neurons.memory import Memory
+from revbench.models.neurons.modules import Backend
 
 SURROGATES = [Sigmoid(4.0), ArcTan(2.0), Triangle(1.0), Rectangle(1.0)]
 CHARGES = {"if": {}, "lif": {"leak": 0.5, "input_scale": 0.5}, "lif_plain_input": {"leak": 2 / 3}}
@@ -253,6 +258,114 @@ def test_slopes_of_sharp_surrogates_far_from_the_threshold(
     expected = torch.tensor([scalar_derivative(surrogate, value - 1) for value in x[0, 0].tolist()], dtype=dtype)
     assert torch.isfinite(grad_x).all()
     assert grad_x[0, 0] == pytest.approx(expected, abs=2 * TOLERANCE[dtype] * surrogate.alpha)
+
+
+def drive_in_parts(
+    function: Callable[..., Tensor], dynamics: Dynamics, x: Tensor, grad_spikes: Tensor, lengths: Iterable[int]
+) -> tuple[Tensor, Tensor]:
+    """Spikes and the gradient of the input, some timesteps at a time."""
+    memory, results, start = Memory(), [], 0
+    for length in lengths:
+        part = slice(start, start + length)
+        memory.begin_part()
+        run_part = partial(function, memory=memory)
+        results.append(run(run_part, dynamics, x[part], grad_spikes[part]))
+        start += length
+    memory.begin_part()
+    remembered = memory.before()
+    assert remembered is not None
+    assert not remembered.requires_grad
+    assert remembered.untyped_storage().nbytes() == math.prod(x.shape[1:]) * x.itemsize
+    spikes, grads = zip(*results, strict=True)
+    return torch.cat(spikes), torch.cat(grads)
+
+
+def loop_in_parts(dynamics: Dynamics, x: Tensor, grad_spikes: Tensor, lengths: Iterable[int]) -> tuple[Tensor, Tensor]:
+    """The same by single steps whose potential is detached where a part begins."""
+    starts = {0, *itertools.accumulate(lengths)}
+    leaf, v, spikes = x.clone().requires_grad_(), None, []
+    for t, x_t in enumerate(leaf.unbind(0)):
+        s, v = single_step(dynamics, x_t, v.detach() if v is not None and t in starts else v)
+        spikes.append(s)
+    found = torch.stack(spikes)
+    return found.detach(), torch.autograd.grad(found, leaf, grad_spikes)[0]
+
+
+ALL_DYNAMICS = [
+    Dynamics(**CHARGES[charge], v_reset=v_reset, detach_reset=detach_reset)
+    for charge in CHARGES
+    for v_reset in (0.0, 0.25, None)
+    for detach_reset in (True, False)
+]
+
+
+@pytest.mark.parametrize("lengths", [(1, 1, 1, 1, 1), (2, 3), (4, 1), (5,)], ids=str)
+@pytest.mark.parametrize("dtype", [*TOLERANCE, torch.bfloat16, torch.float16], ids=str)
+def test_a_sequence_in_parts(kernel: str, dtype: torch.dtype, lengths: tuple[int, ...]) -> None:
+    """The spikes of the whole, bit for bit, and gradients that end where a part begins; for all neurons."""
+    x, grad_spikes = drive((5, 3, 7, 11), dtype)
+    for dynamics in ALL_DYNAMICS:
+        expected, expected_grad_x = loop_in_parts(dynamics, x, grad_spikes, lengths)
+        assert torch.equal(expected, multi_step_reference(dynamics, x))
+        assert 0.05 < expected.mean() < 0.95
+        for function in (multi_step, multi_step_reference):
+            spikes, grad_x = drive_in_parts(function, dynamics, x, grad_spikes, lengths)
+            assert torch.equal(spikes, expected)
+            error = (grad_x - expected_grad_x).abs().max() / expected_grad_x.abs().max()
+            assert error <= TOLERANCE.get(dtype, 0.02)
+
+
+def test_gradients_do_end_where_a_part_begins() -> None:
+    """The comparison above tells parts from the whole."""
+    x, grad_spikes = drive((5, 3, 7, 11), torch.float64)
+    for dynamics in ALL_DYNAMICS:
+        whole = loop_in_parts(dynamics, x, grad_spikes, (5,))[1]
+        for lengths in ((1, 1, 1, 1, 1), (2, 3), (4, 1)):
+            parts = loop_in_parts(dynamics, x, grad_spikes, lengths)[1]
+            assert (parts - whole).abs().max() > 0.1
+            assert torch.equal(parts[-1], whole[-1])
+
+
+@pytest.mark.parametrize("view", STRIDED.values(), ids=STRIDED)
+def test_parts_of_any_strides(kernel: str, view: Callable[[Tensor], Tensor]) -> None:
+    """What is remembered of a view is what is remembered of its copy."""
+    x, grad_spikes = (view(tensor) for tensor in drive((4, 3, 6, 9, 10)))
+    dynamics, lengths = Dynamics(leak=0.5, detach_reset=False), [1] * x.shape[0]
+    spikes, grad_x = drive_in_parts(multi_step, dynamics, x, grad_spikes, lengths)
+    expected, expected_grad_x = loop_in_parts(dynamics, x.contiguous(), grad_spikes, lengths)
+    assert torch.equal(spikes, expected)
+    torch.testing.assert_close(grad_x, expected_grad_x, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("function", [multi_step, multi_step_reference], ids=["fused", "reference"])
+def test_without_gradients_through_time(kernel: str, function: Callable[[Dynamics, Tensor], Tensor]) -> None:
+    """The spikes of the whole, and the gradients of single timesteps, however the reset is differentiated."""
+    x, grad_spikes = drive((5, 3, 7, 11), torch.float64)
+    for dynamics in ALL_DYNAMICS:
+        cut = replace(dynamics, temporal_gradient=False)
+        spikes, grad_x = run(function, cut, x, grad_spikes)
+        expected, expected_grad_x = loop_in_parts(dynamics, x, grad_spikes, [1] * 5)
+        assert torch.equal(spikes, expected)
+        torch.testing.assert_close(grad_x, expected_grad_x, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("learns", [True, False])
+def test_a_layer_remembers_between_calls(kernel: str, backend: Backend, learns: bool) -> None:
+    """With a memory a layer goes on, and max pooled ones too; without one it begins at rest again."""
+    x, _ = drive((4, 3, 2, 6, 6))
+    for neuron in (LIF(backend=backend), MaxPooledNeuron(LIF(backend=backend), stride=2)):
+        whole = neuron(x)
+        neuron.memory = Memory()
+        parts = []
+        for start in range(4):
+            neuron.memory.begin_part()
+            parts.append(neuron(x[start : start + 1].requires_grad_(learns)).detach())
+        assert torch.equal(torch.cat(parts), whole)
+        neuron.memory.begin_part()
+        assert not torch.equal(neuron(x[:1]), whole[:1])
+        neuron.memory = None
+        assert torch.equal(neuron(x), whole)
 
 
 def saved_by(function: Callable[[], object]) -> list[Tensor]:

@@ -100,3 +100,12 @@ def test_a_case_without_numbers_says_why(status: Status) -> None:
     figure = similarity_figure([row(VALUES), row({}, model="revsresnet", status=status)], "")
     assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [[], [], [status], [status]]
     assert titles(figure) == ["msresnet", "revsresnet"]
+
+
+def test_panels_without_lines_do_not_ruin_the_layout() -> None:
+    """All panels of a column are of one size, and fill most of the figure."""
+    figure = similarity_figure([row(VALUES), row({}, model="revsresnet", status="timeout")], "Title")
+    figure.draw_without_rendering()
+    heights = [axes.get_position().height for axes in figure.axes]
+    assert max(heights) - min(heights) < 0.01
+    assert sum(heights[::2]) > 0.3

@@ -1,0 +1,1 @@
+"""What a network computes, counted on its real values: synaptic operations, neuron updates, and the energy of both."""
