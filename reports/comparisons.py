@@ -7,6 +7,7 @@ from revbench.bench.analysis.ratios import Comparison, with_counterparts, with_s
 from revbench.reports.units import mebibytes_text
 from revbench.reports.wording import describe
 
+MOST_TIMESTEPS = 2
 DEFINITIONS = (
     "Activation peak: the largest sum of live bytes at any instant of a training step in steady state, without "
     "parameters, gradients, optimizer state, buffers and input. End of forward: the same sum when the backward pass "
@@ -17,18 +18,24 @@ _TOLD = ("depth", "width", "states", "timesteps", "batch_size", "dtype")
 
 
 def comparison_sentences(rows: Sequence[CaseRow], counterparts: Mapping[str, str]) -> list[str]:
-    """One sentence a pair, and the definitions where there is one; of several depths, the greatest alone."""
+    """One sentence a pair, and the definitions where there is one.
+
+    Of several depths the greatest alone, and of more than `MOST_TIMESTEPS` simulation lengths the longest.
+    """
     pairs = [
-        (comparison, comparison.reference.case.model) for comparison in _deepest(with_counterparts(rows, counterparts))
+        (comparison, comparison.reference.case.model) for comparison in _largest(with_counterparts(rows, counterparts))
     ]
-    pairs += [(comparison, "the same weights with stored activations") for comparison in _deepest(with_stored(rows))]
+    pairs += [(comparison, "the same weights with stored activations") for comparison in _largest(with_stored(rows))]
     sentences = [_sentence(comparison, name) for comparison, name in pairs]
     return [*sentences, DEFINITIONS] if any(comparison.activation_peak_ratio for comparison, _ in pairs) else sentences
 
 
-def _deepest(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def _largest(comparisons: Sequence[Comparison]) -> list[Comparison]:
     depth = max((comparison.subject.case.depth or 0 for comparison in comparisons), default=0)
-    return [comparison for comparison in comparisons if (comparison.subject.case.depth or 0) == depth]
+    deepest = [comparison for comparison in comparisons if (comparison.subject.case.depth or 0) == depth]
+    timesteps = {comparison.subject.case.timesteps for comparison in deepest}
+    shown = timesteps if len(timesteps) <= MOST_TIMESTEPS else {max(timesteps)}
+    return [comparison for comparison in deepest if comparison.subject.case.timesteps in shown]
 
 
 def _sentence(comparison: Comparison, reference_name: str) -> str:

@@ -30,8 +30,9 @@ from revbench.reports.wording import describe
 
 PANELS_IN_A_ROW = 4
 PANEL_IN = 1.35
-LEGEND_COLUMNS = 4
+LEGEND_COLUMNS = 6
 OPEN_MARKERS_APART_POINTS = 6
+WIDE_SPAN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,8 @@ def _draw_panel(
     for group in grouped(rows, "timesteps"):
         look = looks[describe(group[0].case, naming)]
         found = [(row.case.timesteps, value / cost.unit) for row in group if (value := getattr(row, cost.metric))]
-        axes.plot(*zip(*found, strict=True) if found else ((), ()), clip_on=False, zorder=3, **look.line())
+        if found:  # a line without points has a box at the origin of the figure, which would ruin the layout
+            axes.plot(*zip(*found, strict=True), clip_on=False, zorder=3, **look.line())
         for row in group:
             if row.pass_status(cost.pass_name) not in ("ok", "unsupported", NOT_MEASURED):
                 place = num_failed.get(row.case.timesteps, 0)
@@ -110,7 +112,9 @@ def _draw_panel(
 
 
 def _mark_upwards(axes: Axes) -> None:
-    """Three to five round numbers along the logarithmic axis, whose span may be far less than a factor of ten."""
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=6))
+    """Some round numbers along the logarithmic axis, whose span may be far less than a factor of ten."""
+    lowest, highest = axes.get_ylim()
+    subs = (1, 2, 5) if highest / lowest > WIDE_SPAN else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=6))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_locator(NullLocator())

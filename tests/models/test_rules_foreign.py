@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,12 @@ from online_networks import batch_for, firing_rates, gradients
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from revbench.bench.cases import Case
+from revbench.bench.memory.fake import fake_world
+from revbench.bench.memory.measure import trace
+from revbench.bench.memory.timeline import peak
+from revbench.bench.training import Training
+from revbench.models.data import Batch
 from revbench.models.networks.layers import AveragePool, OverFrames
 from revbench.models.networks.spiking import CIFAR, EVENTS, SpikingNetwork
 from revbench.models.networks.spiking_vgg import ottt_neuron
@@ -307,3 +314,29 @@ def test_nothing_else_needs_spikingjelly() -> None:
     """Without it the package imports; the module of this test says what it misses."""
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+# -------------------------------------------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("step_mode", ["s", "m"])
+def test_memory_of_the_rules(step_mode: str) -> None:
+    """SLTT and OTTT are constant in timesteps, BPTT is not; to the byte, on real tensors and on fake ones."""
+
+    def peak_bytes(rule: str, timesteps: int, *, fake: bool) -> int:
+        torch.manual_seed(0)
+        with fake_world() if fake else nullcontext():
+            module = vgg(3)
+            functional.set_step_mode(module, step_mode)
+            network = SpikingJellyNetwork(module, SMALL["images"], timesteps, CLASSES)
+            batch = Batch(torch.randn(8, 3, 8, 8), torch.randint(CLASSES, (8,)))
+            optimizer = SGD(network.parameters(), lr=0.01, momentum=0.9)
+            case = Case(model="any", device="fake" if fake else "cpu")
+            training = Training(case, network, make_rule(rule), batch, optimizer)
+            training.warm_up(1)
+            return peak(trace(training)).total_bytes
+
+    for rule in ("bptt", "sltt", "ottt_a"):
+        few, many = (peak_bytes(rule, timesteps, fake=False) for timesteps in (2, 5))
+        assert (few, many) == tuple(peak_bytes(rule, timesteps, fake=True) for timesteps in (2, 5))
+        assert many > 1.5 * few if rule == "bptt" else many == few

@@ -24,7 +24,6 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import SGD
 
 from revbench.models import annotations, registry
-from revbench.models.data import synthetic_batch
 from revbench.models.networks.msresnet import msresnet
 from revbench.models.networks.spiking import SpikingNetwork
 from revbench.models.networks.standardised import StandardisedConv2d
@@ -189,13 +188,10 @@ def test_optimizer_steps(rule: str, num_steps: int) -> None:
 @pytest.mark.parametrize("rule", EVERY_RULE)
 def test_a_few_steps_lower_the_loss(rule: str) -> None:
     """Each rule learns one fixed batch."""
-    network = registry.build("vggsws", timesteps=4, depth=1, width=8)
-    for module in network.modules():
-        if isinstance(module, StandardisedConv2d):
-            nn.init.constant_(module.gain, 3.0)
-    batch = synthetic_batch(network.input_shape, batch_size=4, timesteps=4, num_classes=10)
+    network = lively("vggsws", 4).float()
+    batch = batch_for(network, batch_size=4)
     optimizer = SGD(network.parameters(), lr=0.05, momentum=0.9)
-    losses = [float(make_rule(rule).step(network, batch, optimizer)) for _ in range(8)]
+    losses = [float(make_rule(rule).step(network, batch, optimizer)) for _ in range(6)]
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -335,7 +331,7 @@ FROZEN: dict[str, Callable[[str], bool]] = {
 }
 
 
-@pytest.mark.parametrize("rule", EVERY_RULE)
+@pytest.mark.parametrize("rule", ["bptt", "tbptt-2", "sltt", "ottt_a", "ottt_o_strict"])
 @pytest.mark.parametrize("what", FROZEN)
 @pytest.mark.parametrize("name", ["vggsws", "preactresnet", "revsresnet"])
 def test_frozen_parameters(name: str, what: str, rule: str) -> None:

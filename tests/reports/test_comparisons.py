@@ -105,3 +105,16 @@ def test_nothing_is_told_where_nothing_was_measured() -> None:
     rows = [row("rev", None, None), row("plain", None, None)]
     assert comparison_sentences(rows, {"rev": "plain"}) == ["rev against plain (T=4, batch 2, float32): not measured."]
     assert comparison_sentences(rows[:1], {"rev": "plain"}) == []
+
+
+def test_of_many_simulation_lengths_the_longest_is_told() -> None:
+    """Two are told both."""
+    rows = [
+        replace(each, case=replace(each.case, timesteps=timesteps))
+        for timesteps in (4, 8, 16)
+        for each in (row("rev", None, 2 * MEBIBYTE), row("plain", None, 4 * MEBIBYTE))
+    ]
+    told = [sentence for sentence in comparison_sentences(rows, {"rev": "plain"}) if sentence.startswith("rev")]
+    assert ["T=16" in sentence for sentence in told] == [True]
+    told = [sentence for sentence in comparison_sentences(rows[:4], {"rev": "plain"}) if sentence.startswith("rev")]
+    assert ["T=4" in sentence for sentence in told] == [True, False]

@@ -51,8 +51,8 @@ def test_each_model_has_a_panel_and_each_rule_a_line(rows: list[CaseRow]) -> Non
     bptt, sltt = lines(first).values()
     assert bptt == [[1, 3], [2, 6], [4, 12]]
     assert sltt == [[1, 3], [2, 3]]
-    assert list(lines(second).values()) == [bptt, []]
-    assert list(lines(first)) == list(lines(second))
+    assert list(lines(second).values()) == [bptt]
+    assert next(iter(lines(first))) == next(iter(lines(second)))
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["bptt", "sltt"]
 
 

@@ -146,6 +146,14 @@ def test_equal_numbers_of_other_types_are_other_questions() -> None:
         assert [(b * factor).dtype for factor in (True, 1, 1.0)] == [torch.bool, torch.int64, torch.float32]
 
 
+def test_views_lie_where_they_were_asked_for() -> None:
+    """Views of the same form at different places of a storage."""
+    with fake_world():
+        a = torch.zeros(8, 4)
+        for _ in range(2):
+            assert [a[i : i + 2].view(-1).storage_offset() for i in (1, 2, 3)] == [4, 8, 12]
+
+
 def test_inference_mode_makes_tensors_of_its_own() -> None:
     """Whatever was asked before it."""
     with fake_world():
