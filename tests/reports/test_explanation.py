@@ -78,6 +78,8 @@ def test_the_tables_of_two_cases() -> None:
     assert lines.count(["peak", "6.50", "3.50", "-3.00"]) == 2
     first = next(index for index, line in enumerate(lines) if line[:2] == ["layer", "timestep"])
     assert lines[first + 2] == ["a.0", "1", "saved", "forward", "4.00", "1.00", "-3.00"]
+    turned = printed([explanation(OTHER, ROWS[:1]), ONE])
+    assert turned[first + 2] == ["a.0", "1", "saved", "forward", "-", "4.00", "+4.00"]
     lacking = printed([ONE, explanation(OTHER, ROWS[:1])])
     assert ["a.1", "2", "neuron", "state", "forward", "0.50", "-", "-0.50"] in lacking
 

@@ -163,6 +163,9 @@ def test_inference_mode_makes_tensors_of_its_own() -> None:
             made += [a * 2, a * 2]
         made.append(a * 2)
         assert [tensor.is_inference() for tensor in made] == [False, True, True, False]
+        with torch.inference_mode():
+            assert [a.view(2, 1).is_inference() for _ in range(3)] == [False] * 3
+            assert [made[1].view(2, 1).is_inference() for _ in range(3)] == [True] * 3
 
 
 def test_an_operator_that_fails_fails_each_time() -> None:
