@@ -43,6 +43,8 @@ class RevSFormer(SpikingNetwork):
         ValueError: the width, the heads and the image size do not fit together.
     """
 
+    head_reads_spikes = False
+
     def __init__(
         self,
         *,

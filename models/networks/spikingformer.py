@@ -59,6 +59,8 @@ class Spikingformer(SpikingNetwork):
         ValueError: the width, the heads and the image size do not fit together.
     """
 
+    head_reads_spikes = False
+
     def __init__(
         self,
         *,

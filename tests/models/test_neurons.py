@@ -337,6 +337,15 @@ def test_parts_of_any_strides(kernel: str, view: Callable[[Tensor], Tensor]) -> 
     torch.testing.assert_close(grad_x, expected_grad_x, rtol=0, atol=1e-5)
 
 
+def test_what_is_remembered_may_have_any_strides(kernel: str) -> None:
+    """A view is read as its copy."""
+    x, _ = drive((2, 3, 40))
+    before = drive((3, 80))[0][:, ::2]
+    for dynamics in ALL_DYNAMICS:
+        found, expected = (kernels.forward(dynamics, x, True, each) for each in (before, before.contiguous()))
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize("function", [multi_step, multi_step_reference], ids=["fused", "reference"])
 def test_without_gradients_through_time(kernel: str, function: Callable[[Dynamics, Tensor], Tensor]) -> None:
     """The spikes of the whole, and the gradients of single timesteps, however the reset is differentiated."""

@@ -19,7 +19,13 @@ from torch.optim import SGD
 from revbench.bench.cases import Case
 from revbench.bench.memory.fake import fake_world
 from revbench.bench.memory.measure import trace
-from revbench.bench.memory.timeline import KINDS, Timeline, activation_peak_bytes, peak
+from revbench.bench.memory.timeline import (
+    KINDS,
+    Timeline,
+    activation_peak_bytes,
+    peak,
+    phase_end_splits,
+)
 from revbench.bench.training import Training
 from revbench.models import registry
 from revbench.models.data import synthetic_batch
@@ -94,6 +100,15 @@ def test_bptt_is_affine_in_timesteps(name: str) -> None:
     assert eight - six == 2 * (six - five) > 0
     (sltt,), (truncated,) = (peaks(name, rule, (4,), batch_size=16) for rule in ("sltt", "tbptt-2"))
     assert sltt < truncated < five
+
+
+@pytest.mark.parametrize("name", ["vggsws", "vggbn_events", "preactresnet"])
+def test_what_is_remembered_is_what_is_kept_anyway(name: str) -> None:
+    """The potential that goes on to the next timestep is the one that the backward pass of this one reads."""
+    steps = [steady_step(partial(FAMILIES[name], timesteps=1), rule, batch_size=8) for rule in ("bptt", "sltt")]
+    bptt, sltt = (phase_end_splits(step)["forward"] for step in steps)
+    assert bptt["saved"] == sltt["saved"] > 0
+    assert bptt["neuron_state"] == sltt["neuron_state"] == 0
 
 
 @pytest.mark.parametrize("name", ["vggsws_events", "vggbn_events"])
