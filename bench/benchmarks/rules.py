@@ -2,7 +2,7 @@
 
 Rules under comparison take turns step by step in one process, so that a slow minute of the machine hits all of them.
 Limits at T = 16: SLTT over BPTT 1.0, SLTT-1 over SLTT 0.5, OTTT over SLTT 1.5. The first is missed at small batches of
-networks with large weights: BPTT takes the frames of all timesteps in one product, and adds each weight's gradient once.
+networks with large weights: BPTT takes the frames of all timesteps in one product.
 """
 
 import gc
