@@ -19,6 +19,7 @@ from revbench.bench.reversibility.observe import Observer
 from revbench.bench.training import Training, prepare
 from revbench.bench.vectors import cosine, relative_error
 from revbench.models.reversible import ReversibleSequence
+from revbench.models.simulation import recomputed_sequences
 
 HALF = ("bfloat16", "float16")
 
@@ -30,7 +31,7 @@ def reversibility_pass(case: Case) -> list[Measurement]:
         NotImplementedError: the case keeps its activations, so there is nothing to restore.
     """
     training = _prepared(case)
-    sequences = recomputing(training.model)
+    sequences = recomputed_sequences(training.model)
     if not sequences:
         raise NotImplementedError(f"{case.model} keeps its activations; there is nothing to restore")
     found = _compared(training, case, unprotected=False)
@@ -49,12 +50,6 @@ def _measurement(metric: str, value: float) -> Measurement:
     if math.isfinite(value):
         return Measurement(metric=metric, value=value, unit="1")
     return Measurement(metric=metric, value=None, unit="1", detail="the numbers left the range of the precision")
-
-
-def recomputing(model: nn.Module) -> list[ReversibleSequence]:
-    """The reversible sequences of a model that do not store their activations."""
-    sequences = [module for module in model.modules() if isinstance(module, ReversibleSequence)]
-    return [sequence for sequence in sequences if sequence.activations == "recomputed"]
 
 
 def _prepared(case: Case) -> Training:

@@ -83,7 +83,7 @@ class SpikingNetwork(nn.Module, ABC):
             logits: `[T, B, K]`, as the network returns them.
             targets: class indices `[B]`.
         """
-        return self.criterion(logits, targets) if self.criterion else F.cross_entropy(logits.mean(0), targets)
+        return (self.criterion or mean_logits)(logits, targets)
 
     def scores(self, logits: Tensor) -> Tensor:
         """What classes are told apart by, `[B, K]`: here the mean of the logits over timesteps."""
@@ -149,6 +149,11 @@ class SpikingNetwork(nn.Module, ABC):
             encoded: Tensor = stem(x)
             return encoded.expand(self.timesteps, *encoded.shape)
         return over_frames(stem, x)
+
+
+def mean_logits(logits: Tensor, targets: Tensor) -> Tensor:
+    """The cross entropy of the logits' mean over timesteps (RevSNN)."""
+    return F.cross_entropy(logits.mean(0), targets)
 
 
 def pooled_logits(head: nn.Linear, features: Tensor) -> Tensor:

@@ -1,15 +1,7 @@
 """The losses of the papers, by name."""
 
-import torch.nn.functional as F
-from torch import Tensor
-
+from revbench.models.networks.spiking import mean_logits
 from revbench.models.networks.stepwise_loss import StepwiseLoss
-
-
-def mean_logits(logits: Tensor, targets: Tensor) -> Tensor:
-    """The cross entropy of the logits' mean over timesteps (RevSNN)."""
-    return F.cross_entropy(logits.mean(0), targets)
-
 
 LOSSES = {
     "mean_logits": mean_logits,

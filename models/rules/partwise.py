@@ -27,6 +27,7 @@ from revbench.models.networks.spiking import SpikingNetwork
 from revbench.models.networks.stepwise_loss import StepwiseLoss
 from revbench.models.rules.base import Rule
 from revbench.models.rules.checkpointing import checkpointed_groups
+from revbench.models.rules.losses import LOSSES
 from revbench.models.rules.standardised_once import standardised_once
 from revbench.models.simulation import Simulation, check_dividable
 
@@ -64,7 +65,7 @@ class PartwiseRule(Rule):
         if not isinstance(criterion, StepwiseLoss):
             raise NotImplementedError(
                 "this loss needs the logits of all timesteps together, and the rule looks at a part of them at a time; "
-                "valid losses: stepwise, stepwise_mse, stepwise_ones, tet"
+                f"valid losses: {', '.join(name for name, loss in LOSSES.items() if isinstance(loss, StepwiseLoss))}"
             )
         return criterion
 

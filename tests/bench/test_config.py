@@ -1,12 +1,14 @@
 """Reading suites: what is understood, and the sentence that answers each mistake."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from revbench.bench.cases import CASE_FIELDS
+from revbench.bench.cases import CASE_FIELDS, LossName
 from revbench.bench.config import Axes, Config, Suite, check_overrides, find_config, load_config
 from revbench.bench.errors import ConfigError
+from revbench.models.rules.losses import LOSSES
 
 SUITE = """
 [suites.small]
@@ -219,3 +221,8 @@ def test_suite_cannot_be_changed(tmp_path: Path) -> None:
     suite: Suite = read(tmp_path, SUITE).suite("small")
     with pytest.raises(ValueError, match="frozen"):
         suite.depth = (1,)  # type: ignore[misc]
+
+
+def test_the_losses_of_a_case_are_those_that_there_are() -> None:
+    """The names that a suite may give, which are written without torch, and the losses of the rules."""
+    assert get_args(LossName) == tuple(LOSSES)

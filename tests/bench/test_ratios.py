@@ -1,11 +1,12 @@
 from dataclasses import replace
 
+import closings
 import pytest
 
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.bench.analysis.ratios import with_counterparts, with_stored
 from revbench.bench.cases import Case
-from revbench.bench.records import Record, Status
+from revbench.bench.records import Status
 
 REVERSIBLE = CaseRow(
     case=Case(model="rev", batch_size=2),
@@ -62,17 +63,7 @@ def test_stored_activations_are_not_compared_with_the_counterpart() -> None:
 
 def closing(row: CaseRow, status: Status) -> CaseRow:
     """The row with the closing record of a memory pass."""
-    record = Record(
-        case=row.case,
-        pass_name="memory",
-        metric="status",
-        value=None,
-        unit="",
-        counter=None,
-        status=status,
-        detail="",
-        at="",
-    )
+    record = closings.closing(row.case, "memory", status)
     return replace(row, closings=(record,))
 
 

@@ -1,8 +1,6 @@
 """The reversible engine as any other torch module: without autograd, copied, saved, and in several processes."""
 
 import copy
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 import reversible_process
 import torch
+import two_processes
 from reversible_parts import (
     EXACT,
     SEQUENCE,
@@ -74,18 +73,10 @@ def test_weights_can_be_saved_and_loaded() -> None:
 
 def test_distributed_data_parallel(tmp_path: Path) -> None:
     """Two processes under DistributedDataParallel end with the average of the gradients that each would have alone."""
-    found = tmp_path / "gradients.pt"
-    script = [sys.executable, reversible_process.__file__]
-    processes = [subprocess.Popen([*script, str(rank), str(tmp_path / "rendezvous"), str(found)]) for rank in range(2)]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
     alone = [reversible_process.second_step(reversible_process.Classifier("stored"), rank) for rank in range(2)]
     expected: Gradients = [(a + b) / 2 for a, b in zip(*alone, strict=True)]
     assert len(expected) == len(list(reversible_process.Classifier("stored").parameters()))
-    results = torch.load(found, weights_only=True)
+    results = two_processes.results_of(reversible_process, tmp_path)
     assert len(results) == 4
     for result in results:
         assert largest_error(result, expected) <= EXACT

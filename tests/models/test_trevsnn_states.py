@@ -1,7 +1,5 @@
 """How the states of T-RevSNN survive to the backward pass: stored, coded, inverted, against plain autograd."""
 
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import get_args
@@ -10,6 +8,7 @@ import lively_trevsnn as small
 import pytest
 import torch
 import trevsnn_process
+import two_processes
 from torch import Tensor
 from torch.optim import SGD
 
@@ -172,19 +171,11 @@ def test_gradient_hooks_of_shared_projections_fire_once() -> None:
 
 def test_distributed_data_parallel(tmp_path: Path) -> None:
     """Two processes end with the average of the gradients that each would have alone."""
-    found = tmp_path / "gradients.pt"
-    script = [sys.executable, trevsnn_process.__file__]
-    processes = [subprocess.Popen([*script, str(rank), str(tmp_path / "rendezvous"), str(found)]) for rank in range(2)]
-    try:
-        assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
     alone = []
     for rank in range(2):
         network = small.small_images(3, activations="stored", published_dead_parameters=False)
         alone.append(trevsnn_process.second_step(network, network, rank))
-    results = torch.load(found, weights_only=True)
+    results = two_processes.results_of(trevsnn_process, tmp_path)
     assert len(results) == len(STATES)
     for result in results:
         for grad, first, second in zip(result, *alone, strict=True):

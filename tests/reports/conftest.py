@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
+import closings
 import pytest
 
 from revbench.bench.cases import Case
 from revbench.bench.records import Measurement, PassName, Record, Status
 
 MEBIBYTE = 2**20
-AT = "2026-01-02T03:04:05.000000+00:00"
 RecordPass = Callable[..., list[Record]]
 
 
@@ -30,21 +30,11 @@ def recorded(
             counter=found.counter,
             status="ok",
             detail="",
-            at=AT,
+            at=closings.AT,
         )
         for found in measurements or []
     ]
-    closing = Record(
-        case=case,
-        pass_name=pass_name,
-        metric="status",
-        value=None,
-        unit="",
-        counter=None,
-        status=status,
-        detail=detail,
-        at=AT,
-    )
+    closing = closings.closing(case, pass_name, status, detail)
     return [*rows, closing]
 
 

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
+import closings
 import pytest
 
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.bench.cases import Case
-from revbench.bench.records import Record
 from revbench.reports.comparisons import DEFINITIONS, comparison_sentences
 
 MEBIBYTE = 2**20
@@ -84,17 +84,7 @@ def test_another_rule_than_bptt_is_told() -> None:
     subject, reference = row("rev", None, 4 * MEBIBYTE), row("plain", None, 2 * MEBIBYTE)
     subject, online = (replace(each, case=replace(each.case, rule="sltt")) for each in (subject, reference))
     assert comparison_sentences([subject, online], {"rev": "plain"})[0].startswith("rev against plain (sltt, T=4, ")
-    closing = Record(
-        case=online.case,
-        pass_name="memory",
-        metric="status",
-        value=None,
-        unit="",
-        counter=None,
-        status="unsupported",
-        detail="",
-        at="",
-    )
+    closing = closings.closing(online.case, "memory", "unsupported")
     refused = replace(online, closings=(closing,))
     told = comparison_sentences([subject, refused, reference], {"rev": "plain"})[0]
     assert told.startswith("rev against plain with bptt (sltt, T=4, ")

@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+import closings
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -10,12 +11,11 @@ from matplotlib.lines import Line2D
 
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.bench.cases import Case, DType
-from revbench.bench.records import Record, Status
+from revbench.bench.records import Status
 from revbench.reports.reversibility_figure import reversibility_figure
 from revbench.reports.style import COLOURS
 
 pytestmark = pytest.mark.filterwarnings("error")
-AT = "2026-01-02T03:04:05.000000+00:00"
 
 
 def row(
@@ -30,17 +30,7 @@ def row(
 ) -> CaseRow:
     """A row of which the reversibility pass was run; where it went well, spikes were compared."""
     case = Case(model=model, depth=depth, timesteps=timesteps, dtype=dtype, seed=seed)
-    closing = Record(
-        case=case,
-        pass_name="reversibility",
-        metric="status",
-        value=None,
-        unit="",
-        counter=None,
-        status=status,
-        detail="",
-        at=AT,
-    )
+    closing = closings.closing(case, "reversibility", status)
     spikes = {"flipped_spike_share": 0.0} if status == "ok" else {}
     return CaseRow(case=case, closings=(closing,), **(spikes | values))  # type: ignore[arg-type]
 

@@ -1,5 +1,6 @@
 """The figure of the similarity pass: points, lines, and cases without numbers."""
 
+import closings
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -7,7 +8,7 @@ from matplotlib.figure import Figure
 
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.bench.cases import Case
-from revbench.bench.records import Record, Status
+from revbench.bench.records import Status
 from revbench.bench.similarity.metric import KEPT, Kept, SimilarityMetric
 from revbench.reports.similarity_figure import LABELS, LOOKS, similarity_figure
 
@@ -32,17 +33,7 @@ VALUES: Values = {
 def row(values: Values, model: str = "msresnet", status: Status = "ok", seed: int = 0) -> CaseRow:
     """A row of a pass that ended so."""
     case = Case(model=model, depth=1, seed=seed)
-    closing = Record(
-        case=case,
-        pass_name="similarity",
-        metric="status",
-        value=None,
-        unit="",
-        counter=None,
-        status=status,
-        detail="",
-        at="",
-    )
+    closing = closings.closing(case, "similarity", status)
     similarities = tuple((SimilarityMetric(*key), value) for key, value in values.items())
     return CaseRow(case=case, closings=(closing,), similarities=similarities)
 
