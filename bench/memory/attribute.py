@@ -73,6 +73,7 @@ class Attributor:
             for tensor in (*module._parameters.values(), *module._buffers.values())
             if tensor is not None
         }
+        self._paths = {module: path or NETWORK for path, module in model.named_modules()}
         self._births: list[_Birth] = []
         self._owned: dict[int, str] = {}
         self._phase = "before"
@@ -85,6 +86,7 @@ class Attributor:
         """
         with ExitStack() as stack:
             stack.enter_context(annotations.listening(self._phase_changed))
+            stack.enter_context(annotations.listening_to_layers(self._layer_declared))
             stack.enter_context(torch.autograd.set_multithreading_enabled(False))
             for path, module in self._model.named_modules():
                 begin = module.register_forward_pre_hook(partial(self._begin, path or NETWORK), prepend=True)
@@ -118,11 +120,22 @@ class Attributor:
         if self._phase == "forward":
             caller.num_calls[module] += 1
             number = caller.num_calls[module]
-        call = _Call(layer, caller, module, number)
+        self._run(_Call(layer, caller, module, number))
+
+    def _end(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self._return()
+
+    def _layer_declared(self, module: nn.Module, begins: bool) -> None:
+        if begins:
+            self._run(_Call(self._paths.get(module, NO_LAYER), self._here()[0]))
+        else:
+            self._return()
+
+    def _run(self, call: _Call) -> None:
         self._running.append((call, _running_node()))
         self._note_maker(call)
 
-    def _end(self, module: nn.Module, inputs: Any, output: Any) -> None:
+    def _return(self) -> None:
         self._running.pop()
         self._note_maker(self._running[-1][0])
 

@@ -9,6 +9,8 @@ from revbench.models.networks.spikingformer import spikingformer, spikingformer_
 
 _IMAGES, _EVENTS = "images 3x32x32", "event frames 2x128x128"
 _ANY = "any depth, and any width that is a multiple of 8"
+_SMALL_EVENTS, _SMALL = "event frames 2x48x48", 48
+"""Of the families: frames small enough that a CPU learns digits in minutes."""
 
 
 def _families() -> list[ModelEntry]:
@@ -21,16 +23,22 @@ def _families() -> list[ModelEntry]:
             reversible=True,
             counterpart="spikingformer",
         ),
-        deepened("spikingformer_event", f"Spikingformer, {_ANY}; {_EVENTS}", spikingformer_events),
+        deepened(
+            "spikingformer_event",
+            f"Spikingformer, {_ANY}; {_SMALL_EVENTS}",
+            partial(spikingformer_events, image_size=_SMALL),
+        ),
         deepened(
             "revsformer_event",
-            f"RevSFormer, {_ANY}; {_EVENTS}",
-            revsformer_events,
+            f"RevSFormer, {_ANY}; {_SMALL_EVENTS}",
+            partial(revsformer_events, image_size=_SMALL),
             reversible=True,
             counterpart="spikingformer_event",
         ),
         deepened("sdt", f"Spike-driven Transformer, {_ANY}; {_IMAGES}", sdt),
-        deepened("sdt_event", f"Spike-driven Transformer, {_ANY}; {_EVENTS}", sdt_events),
+        deepened(
+            "sdt_event", f"Spike-driven Transformer, {_ANY}; {_SMALL_EVENTS}", partial(sdt_events, image_size=_SMALL)
+        ),
     ]
 
 

@@ -7,16 +7,19 @@ from revbench.models.networks.trevsnn import SMALL, TINY, TINY_EVENTS, TRevSNN, 
 
 
 def _small_events(num_blocks: int, *, width: int = 32, **options: Any) -> TRevSNN:
-    """Levels 1, 2, 4 and 8 times as wide, as those of the published network for events."""
+    """Levels 1, 2, 4 and 8 times as wide, as those of the published network for events.
+
+    Their first level has the resolution of the frames, which therefore are small here.
+    """
     widths = [width, 2 * width, 4 * width, 8 * width]
-    return trevsnn_events(widths, num_blocks=num_blocks, image_size=64, **options)
+    return trevsnn_events(widths, num_blocks=num_blocks, image_size=16, **options)
 
 
 ENTRIES = [
     deepened("trevsnn", "T-RevSNN, any depth and width; images 3x32x32", trevsnn, reversible=True, states=True),
     deepened(
         "trevsnn_event",
-        "T-RevSNN, any depth and width; event frames 2x64x64",
+        "T-RevSNN, any depth and width; event frames 2x16x16",
         _small_events,
         reversible=True,
         states=True,

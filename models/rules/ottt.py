@@ -14,7 +14,9 @@ reset. The default does what the authors' code does, which departs from the form
   NF-ResNet, does not).
 
 `strict=True` follows the formula in all three. In both, norms (which OTTT's networks have none of) and products of
-attention have no trace.
+attention have no trace, and the layers that add to a residual stream have one: the formula is of chains, where a layer
+has one neuron behind it, while a stream also reaches the read-out past all neurons, and that share of the gradient has
+no leak. The authors' code does the same.
 """
 
 from collections.abc import Iterator, Sequence

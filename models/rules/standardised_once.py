@@ -26,7 +26,8 @@ def standardised_once(network: nn.Module) -> Iterator[None]:
     pairs: list[tuple[Tensor, Tensor]] = []
     with annotations.phase("forward"):
         for layer in layers:
-            weight = layer.standardised_weight()
+            with annotations.layer(layer):
+                weight = layer.standardised_weight()
             pairs.append((weight, weight.detach().requires_grad_(weight.requires_grad)))
             layer.standardised_weight = lambda leaf=pairs[-1][1]: leaf  # type: ignore[method-assign, misc]
     try:

@@ -19,6 +19,7 @@ from revbench.bench.memory.timeline import KINDS, Timeline
 from revbench.bench.memory.tracker import Tracker
 from revbench.bench.training import prepare, world
 from revbench.models import annotations
+from revbench.models.networks.standardised import StandardisedConv2d
 
 KB = 1024
 SIDE = 16
@@ -313,11 +314,22 @@ def bytes_by(found: Attribution, what: str) -> dict[str, int]:
     return born
 
 
+def test_weights_that_a_rule_standardises_once_belong_to_their_layers() -> None:
+    """The standardised weights of all convolutions, saved until the backward pass, and no byte of them outside."""
+    found, _ = both(replace(SMALL, model="nfresnet", rule="ottt_o"))
+    model = prepare(replace(SMALL, model="nfresnet", rule="ottt_o", device="cpu")).model
+    layers = {path: m for path, m in model.named_modules() if isinstance(m, StandardisedConv2d)}
+    saved = {cell.place.layer: cell.num_bytes for cell in cells_at_peak(found) if cell.kind == "saved"}
+    smallest = min(layer.weight.numel() * layer.weight.element_size() for layer in layers.values())
+    # The last convolution's is used up where the peak is, in its backward pass.
+    assert len(layers) > 5
+    assert [path for path in layers if saved.get(path, 0) < smallest] == list(layers)[-1:]
+    assert saved["(no layer)"] < smallest
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.label()} {case.device}")
 def test_nearly_all_has_a_layer(case: Case) -> None:
-    """Outside the layers are the loss, what the network does itself, and weights that a rule standardises."""
-    if case.rule == "ottt_o":
-        pytest.skip("its standardised weights are the rule's")
+    """Outside the layers are the loss and what the network does itself."""
     by_layer = bytes_by(both(case)[0], "layer")
     outside = by_layer.get("(no layer)", 0) + by_layer.get("(network)", 0)
     assert outside < 0.15 * sum(by_layer.values())
