@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PACKAGES := -p revbench.bench -p revbench.models -p revbench.reports
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo test check benchmark clean
+.PHONY: help demo test check gate benchmark clean
 
 help:
 	@echo "make demo       set up .venv and run: revbench run --suite depth-scaling --set models=msresnet,revsresnet (a few minutes, no GPU needed)"
 	@echo "make test       set up .venv and run the whole test suite"
 	@echo "make check      linter, formatter's check and type checker"
+	@echo "make gate       revbench check: no training step of our own networks needs more memory than tests/baseline.json says"
 	@echo "make benchmark  print the figures that the project promises, measured here"
 
 demo: $(VENV)/installed
@@ -23,6 +24,9 @@ check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=$(VENV)/typing $(BIN)/mypy $(PACKAGES)
+
+gate: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/revbench check --baseline tests/baseline.json --strict
 
 benchmark: $(VENV)/installed
 	$(BIN)/python -m revbench.bench.benchmarks.neuron

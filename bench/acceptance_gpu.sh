@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Acceptance on a GPU, in one command and under 9 minutes on one H200, without network:
 #   bench/acceptance_gpu.sh FOLDER
-# runs the tests marked `gpu` and the suites in their paper sizes, predicted beside measured, and leaves records,
+# runs the tests marked `gpu`, the suites in their paper sizes, and the zoo beside its predictions, and leaves records,
 # environment, tables and figures in FOLDER, and all of it in FOLDER/acceptance.tar.gz.
 # Needs the package's dependencies and pytest in the Python that `python3` (or $PYTHON) names; revbench itself need not
 # be installed. What comes back belongs into reports/measured/<gpu>/ with the commit it was measured at.
@@ -41,8 +41,6 @@ measure() {
     local arguments=(-m revbench run --suite "$suite" --format png,svg,pdf)
     for axis in "$@"; do arguments+=(--set "$axis"); done
     attempt 200 "$suite" "$python" "${arguments[@]}" --device cuda --out "$out/$suite"
-    attempt 60 "$suite-predicted" "$python" "${arguments[@]}" --predict --out "$out/$suite-predicted"
-    attempt 30 "$suite-comparison" "$python" -m revbench.bench.benchmarks.prediction "$out/$suite" "$out/$suite-predicted"
 }
 
 attempt 120 gpu-tests "$python" -m pytest "$root/tests" -m gpu -q -p no:cacheprovider
@@ -50,6 +48,15 @@ measure depth-scaling batch_size=128 width=64
 measure cifar batch_size=32
 measure recomputation batch_size=128
 measure event batch_size=16
+# The zoo, predicted beside measured, as far as it comes: the small families and the papers' sizes are first.
+attempt 180 validation "$python" -m revbench validate --limit-s 140 --out "$out/validation"
+
+# Joules of one model: 3 windows of 10 s each of training and of inference, and idleness around them.
+if [ $((budget_s - SECONDS)) -ge 130 ]; then
+    attempt 130 joules "$python" -m revbench.bench.benchmarks.joules --windows 3 revsresnet37
+else
+    echo "=== joules left out: $((budget_s - SECONDS)) s are left, 130 are needed"
+fi
 
 tar -C "$out" --exclude acceptance.tar.gz -czf "$link/acceptance.tar.gz" . && mv "$link/acceptance.tar.gz" "$out"
 echo "=== $failures of the parts failed; all results are in $out"

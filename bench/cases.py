@@ -36,6 +36,7 @@ class Case:
         optimizer: with the state that it keeps (SGD with momentum, AdamW).
         device: `cpu`, `cuda`, or `fake` (tensors without data: the memory pass is predicted).
         seed: of weights and input.
+        checkpoint: digest of the file whose weights the energy passes take; None where they train the network.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Case:
     optimizer: OptimizerName = "sgd"
     device: Device = "cpu"
     seed: int = 0
+    checkpoint: str | None = None
 
     @cached_property
     def id(self) -> str:
@@ -90,6 +92,7 @@ _TOLD = (
     "dtype",
     "optimizer",
     "seed",
+    "checkpoint",
 )
 _USUAL: dict[str, object] = {"rule": "bptt", "dtype": "float32", "optimizer": "sgd", "seed": 0}
 
@@ -97,7 +100,8 @@ _USUAL: dict[str, object] = {"rule": "bptt", "dtype": "float32", "optimizer": "s
 def _told(name: str, value: object) -> str:
     if value is None:
         return ""
-    return f"{_SHORT.get(name, name)}={value}" if isinstance(value, int) else str(value)
+    is_named = isinstance(value, int) or name == "checkpoint"
+    return f"{_SHORT.get(name, name)}={value}" if is_named else str(value)
 
 
 CASE_FIELDS: tuple[str, ...] = tuple(field.name for field in fields(Case))

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 import revbench
-from revbench.bench.errors import EXIT_CASE_FAILED, EXIT_OK, ConfigError, RevbenchError, nearest
+from revbench.bench import cli_gate, cli_memory, cli_reports
+from revbench.bench.errors import EXIT_CASE_FAILED, EXIT_OK, RevbenchError
+from revbench.bench.terminal import console, parse_report_formats
 
 app = typer.Typer(
     name="revbench",
@@ -25,11 +26,14 @@ app = typer.Typer(
         "and how that cost grows with depth and timesteps.\n\n"
         "Begin with `revbench run --suite depth-scaling`; `revbench list` shows what can be measured."
     ),
-    epilog="Exit codes: 0 fine, 2 wrong usage or folder, 3 some cases failed (their rows say why), 130 interrupted.",
+    epilog=(
+        "Exit codes: 0 fine, 2 wrong usage or folder, 3 some cases failed (their rows say why), 130 interrupted; "
+        "`revbench check --help` tells of more."
+    ),
 )
 
-FORMATS = ("png", "svg", "pdf")
 EXIT_INTERRUPTED = 130
+FORMATS_HELP = "Formats of figures (png, svg, pdf) and of tables (md, latex); CSV is always written."
 
 
 def main() -> None:
@@ -43,12 +47,12 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except RevbenchError as error:
-        _console(stderr=True).print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
+        console(stderr=True).print(Text.assemble(("error:", "bold red"), f" {error}"), soft_wrap=True)
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, SystemExit) as end:  # typer turns the one into the other
         if isinstance(end, SystemExit) and end.code != EXIT_INTERRUPTED:
             raise
-        _console(stderr=True).print("interrupted; the same command goes on from here")
+        console(stderr=True).print("interrupted; the same command goes on from here")
         sys.exit(EXIT_INTERRUPTED)
 
 
@@ -88,7 +92,17 @@ def run(
         bool, typer.Option("--fresh", help="Set earlier records of the folder aside and measure everything again.")
     ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Measure again what failed before.")] = False,
-    formats: Annotated[str, typer.Option("--format", help="Formats of the figures: png, svg, pdf.")] = "png,svg",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights for the energy of one model, instead of training it: a state_dict (.safetensors or torch).",
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Energy: an operator that no rule counts is an error, not a lower bound.")
+    ] = False,
+    formats: Annotated[str, typer.Option("--format", help=FORMATS_HELP)] = "png,svg",
     config: Annotated[
         Path | None, typer.Option(help="Suite file; by default ./bench.toml, else the one that comes with revbench.")
     ] = None,
@@ -114,10 +128,12 @@ def run(
             out=out,
             fresh=fresh,
             retry=retry,
-            formats=_parse_formats(formats),
+            formats=parse_report_formats(formats),
             config=config,
+            checkpoint=checkpoint,
+            strict=strict,
         ),
-        _console(),
+        console(),
     )
     raise typer.Exit(EXIT_CASE_FAILED if failed else EXIT_OK)
 
@@ -126,17 +142,19 @@ def run(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/depth-scaling.")],
     out: Annotated[Path | None, typer.Option(help="Where to write; by default into the run folder.")] = None,
-    formats: Annotated[str, typer.Option("--format", help="Formats of the figures: png, svg, pdf.")] = "png,svg",
+    formats: Annotated[str, typer.Option("--format", help=FORMATS_HELP)] = "png,svg",
 ) -> None:
     """Draw tables and figures again from the records of a run, on any machine."""
     from revbench.bench import command_run  # noqa: PLC0415
 
-    command_run.report(folder, out or folder, _parse_formats(formats), _console())
+    command_run.report(folder, out or folder, parse_report_formats(formats), console())
 
 
 @app.command()
 def summary(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model; see `revbench list`.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Name of a model; see `revbench list`; or package.module:function.")
+    ],
     timesteps: Annotated[int, typer.Option("--timesteps", "-T", help="T, the length of the simulation.")] = 4,
     depth: Annotated[
         int | None, typer.Option(help="Of a family, which needs one: its blocks, or those of each stage.")
@@ -149,6 +167,7 @@ def summary(
         int | None,
         typer.Option(help="Show parts of parts down to this level, 99 for all; by default one line a block."),
     ] = None,
+    input_shape: cli_memory.Input = None,
 ) -> None:
     """Show the layers of a model: shapes, parameters, neurons, multiply-accumulates, and what is recomputed.
 
@@ -160,102 +179,15 @@ def summary(
 
     command_summary.show(
         command_summary.Request(
-            model=model, timesteps=timesteps, depth=depth, width=width, batch_size=batch_size, levels=levels
-        ),
-        _console(),
-    )
-
-
-@app.command()
-def explain(
-    model: Annotated[str, typer.Option("--model", "-m", help="Name of a model; see `revbench list`.")],
-    rule: Annotated[
-        str | None, typer.Option(help="How gradients are obtained: bptt (the default), sltt, ottt_a, ...")
-    ] = None,
-    timesteps: Annotated[int, typer.Option("--timesteps", "-T", help="T, the length of the simulation.")] = 4,
-    depth: Annotated[
-        int | None, typer.Option(help="Of a family, which needs one: its blocks, or those of each stage.")
-    ] = None,
-    width: Annotated[int | None, typer.Option(help="Of a family: the width in its first stage.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images of a training step.")] = 32,
-    dtype: Annotated[
-        str | None, typer.Option(help="float32 (the default), float64; bfloat16 and float16 under autocast.")
-    ] = None,
-    activations: Annotated[
-        str | None, typer.Option(help="recomputed or stored, for reversible models; checkpointed for all.")
-    ] = None,
-    states: Annotated[
-        str | None, typer.Option(help="Of T-RevSNN: how states survive to the backward pass: coded, stored, inverted.")
-    ] = None,
-    optimizer: Annotated[str | None, typer.Option(help="sgd (with momentum, the default) or adamw.")] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL|KEY=VALUE[,...]",
-            help="A second case beside it: the same with another model, other choices, or both.",
-        ),
-    ] = None,
-    levels: Annotated[
-        int | None,
-        typer.Option(help="Show layers down to this level of their paths, 99 for all; by default one line a block."),
-    ] = None,
-    rows: Annotated[int, typer.Option(help="Rows of the table of cells; the rest is one row.")] = 20,
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu, cuda or auto, to run it; by default nothing is computed (fake tensors, any size)."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for all cells as CSV and the live bytes over the step as figures.")
-    ] = None,
-    formats: Annotated[str, typer.Option("--format", help="Formats of the figures: png, svg, pdf.")] = "png,svg",
-    snapshot: Annotated[
-        bool,
-        typer.Option(
-            "--snapshot", help="On CUDA: also leave PyTorch's own memory snapshot, for pytorch.org/memory_viz."
-        ),
-    ] = False,
-) -> None:
-    """Show who holds the bytes at the peak of a training step: which layer, timestep and kind, born in which phase.
-
-    The step is traced in steady state, to the byte and in seconds, without a GPU. The rows add up to the peak.
-
-    Kinds: *saved* is what the forward pass leaves for the backward pass, *recomputation* what a reversible or
-    checkpointed block computes again, *temporaries* live within a phase, *neuron state* goes on to the next timestep.
-    A timestep is *all* where one tensor holds them all, and for what belongs to none.
-
-    Examples: `revbench explain -m msresnet34` for one case.
-
-    Two models, with figures: `revbench explain -m msresnet34 --against revsresnet37 --out reversible`.
-
-    The same weights without recomputation: `revbench explain -m revsresnet37 --against activations=stored`.
-
-    All timesteps at once or one at a time: `revbench explain -m msresnet --depth 2 -T 8 --against rule=sltt`.
-    """
-    from revbench.bench import command_explain  # noqa: PLC0415 - imports torch
-
-    command_explain.show(
-        command_explain.Request(
             model=model,
-            choices={
-                "rule": rule,
-                "timesteps": timesteps,
-                "depth": depth,
-                "width": width,
-                "batch_size": batch_size,
-                "dtype": dtype,
-                "activations": activations,
-                "states": states,
-                "optimizer": optimizer,
-            },
-            against=against,
+            timesteps=timesteps,
+            depth=depth,
+            width=width,
+            batch_size=batch_size,
             levels=levels,
-            rows=rows,
-            device=device,
-            out=out,
-            formats=_parse_formats(formats),
-            snapshot=snapshot,
+            input_shape=input_shape,
         ),
-        _console(),
+        console(),
     )
 
 
@@ -266,17 +198,9 @@ def list_all(
     """Show the suites, the models and the rules that there are, plugins included."""
     from revbench.bench import command_list  # noqa: PLC0415
 
-    command_list.list_all(config, _console())
+    command_list.list_all(config, console())
 
 
-def _parse_formats(text: str) -> tuple[str, ...]:
-    formats = tuple(part.strip() for part in text.split(",") if part.strip())
-    for name in formats:
-        if name not in FORMATS:
-            raise ConfigError(f"there is no figure format {name!r}; {nearest(name, list(FORMATS))}")
-    return formats
-
-
-def _console(*, stderr: bool = False) -> Console:
-    """The terminal; what models, suites and paths are called is shown as it is, brackets and colons included."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+cli_gate.register(app)
+cli_memory.register(app)
+cli_reports.register(app)

@@ -25,6 +25,7 @@ class Request:
 
     model: str
     choices: Mapping[str, Any] = field(default_factory=dict)
+    input_shape: str | None = None
     against: str | None = None
     device: str | None = None
     levels: int | None = None
@@ -70,7 +71,8 @@ def _cases(request: Request) -> list[Case]:
         raise ConfigError("--snapshot is of one case; leave out --against")
     device = "fake" if request.device is None else devices.resolve(request.device)
     catalog = Catalog()
-    case = one_case(request.model, request.choices, device, catalog)
+    model = catalog.with_input(request.model, request.input_shape) if request.input_shape else request.model
+    case = one_case(model, request.choices, device, catalog)
     return [case] if request.against is None else [case, another_case(case, request.against, catalog)]
 
 

@@ -14,7 +14,10 @@ from revbench.bench import environment as environments
 from revbench.bench.cases import Case
 from revbench.bench.catalog import Catalog
 from revbench.bench.config import find_config, load_config
-from revbench.bench.errors import OutputError
+from revbench.bench.energy.checkpoint import with_checkpoint
+from revbench.bench.energy.choices import Choices
+from revbench.bench.environment import read_environment
+from revbench.bench.errors import ConfigError, OutputError
 from revbench.bench.memory.predict import predict_peak
 from revbench.bench.progress import RunProgress
 from revbench.bench.records import PassName, Record
@@ -30,6 +33,7 @@ from revbench.bench.run import (
 from revbench.bench.runner import Job, run_jobs
 from revbench.bench.store import ENVIRONMENT_NAME, RECORDS_NAME, RunStore, failed, read_records
 from revbench.bench.suites import expand, parse_overrides, select
+from revbench.bench.terminal import FORMATS
 from revbench.bench.worker import describe_failure
 
 
@@ -49,6 +53,8 @@ class Request:
     retry: bool = False
     formats: Sequence[str] = ("png", "svg")
     config: Path | None = None
+    checkpoint: Path | None = None
+    strict: bool = False
 
 
 def run(request: Request, console: Console) -> bool:
@@ -64,7 +70,11 @@ def run(request: Request, console: Console) -> bool:
         suite = suite.for_prediction()
     catalog = Catalog()
     cases = select(expand(suite, device, catalog), request.only, request.limit)
-    passes: tuple[PassName, ...] = ("memory",) if request.predict else suite.passes
+    passes = _predicted(suite.passes) if request.predict else suite.passes
+    if request.checkpoint is not None:
+        cases = with_checkpoint(cases, passes, request.checkpoint)
+    if request.strict and "energy" not in passes:
+        raise ConfigError("--strict is for the pass energy, and this run has none; add --set passes=energy")
     if request.dry_run:
         _print_plan(cases, passes, console)
         return False
@@ -78,8 +88,13 @@ def run(request: Request, console: Console) -> bool:
     )
     _open_with_summary(note, cases, passes, folder, request.formats, console)
     records = _measure(note, jobs_of(cases, passes), folder, request, suite.timeout_s, console)
-    _report(records, note, folder, request.formats, console)
+    _report(records, note, folder, request.formats, console, folder)
     return bool(failed(records))
+
+
+def _predicted(passes: Sequence[PassName]) -> tuple[PassName, ...]:
+    """What is known without numbers: memory, and with it the operations of a suite that has both."""
+    return ("memory", "operations") if {"memory", "operations"} <= {*passes} else ("memory",)
 
 
 def report(folder: Path, out: Path, formats: Sequence[str], console: Console) -> None:
@@ -91,7 +106,7 @@ def report(folder: Path, out: Path, formats: Sequence[str], console: Console) ->
     records = read_records(folder / RECORDS_NAME)
     if not records:
         raise OutputError(f"{folder} holds no finished case yet; measure first with `revbench run`")
-    _report(records, read_suite_note(folder), out, formats, console)
+    _report(records, read_suite_note(folder), out, formats, console, folder)
 
 
 def _open_with_summary(
@@ -103,15 +118,17 @@ def _open_with_summary(
     console: Console,
 ) -> None:
     """Says what is about to be measured, and where the results will be."""
+    drawn = [name for name in formats if name in FORMATS]
     device = "fake tensors (predicted, no arithmetic)" if cases[0].device == "fake" else cases[0].device
     rows = {
         "suite": f"{note.name}: {note.title}",
         "claim": note.claim,
         "mirrors": note.mirrors,
+        "weights": f"of the checkpoint {cases[0].checkpoint}" if cases[0].checkpoint else "",
         "measures": f"{_count(cases)} on {device}; passes: {', '.join(passes)}",
         "records": str(folder / RECORDS_NAME),
         "table": str(folder / f"{note.name}.csv"),
-        "figures": str(folder / f"{note.name}.{formats[0]}") if formats and "memory" in passes else "",
+        "figures": str(folder / f"{note.name}.{drawn[0]}") if drawn and "memory" in passes else "",
     }
     table = Table.grid(padding=(0, 2))
     for label, text in rows.items():
@@ -131,27 +148,51 @@ def _measure(
             told = f" measured before a change of the code ({change}); --fresh measures again"
             console.print(Text.assemble(("note:", "yellow"), told))
         write_suite_note(note, folder)
-        left = left_to_measure(jobs, known, retry=request.retry)
+        left = left_to_measure(jobs, known, retry=request.retry, strict=request.strict)
         num_done = len(jobs) - len(left)
         if num_done:
             console.print(f"{num_done} of {len(jobs)} passes were measured before; --fresh measures them again")
         if left:
             with RunProgress([case for case, _ in jobs], num_done, len(jobs), console) as progress:
-                run_jobs(left, store, timeout_s=timeout_s, starting=progress.starting, finished=progress.finished)
+                run_jobs(
+                    left,
+                    store,
+                    timeout_s=timeout_s,
+                    starting=progress.starting,
+                    finished=progress.finished,
+                    choices=Choices(checkpoint=request.checkpoint, strict=request.strict),
+                )
         return of_cases(read_records(store.records_path), jobs)
 
 
-def _report(records: Sequence[Record], note: SuiteNote, folder: Path, formats: Sequence[str], console: Console) -> None:
+def _report(
+    records: Sequence[Record],
+    note: SuiteNote,
+    folder: Path,
+    formats: Sequence[str],
+    console: Console,
+    measured: Path,
+) -> None:
+    """Writes the report of the run in the folder `measured` to another, or to the same, and prints it."""
     from revbench.reports.report import print_report, write_report  # noqa: PLC0415 - imports matplotlib
 
-    written = write_report(records, note.name, note.title, folder, formats)
+    gpu = _gpu(measured) if any(record.case.device == "cuda" for record in records) else None
+    written = write_report(records, note.name, note.title, folder, formats, gpu)
     console.print()
-    print_report(console, records, note.title, note.counterparts)
+    print_report(console, records, note.title, note.counterparts, gpu)
     console.print()
     console.print("Files:", style="bold")
     for path in (folder / RECORDS_NAME, folder / ENVIRONMENT_NAME, *written):
         if path.exists():
             console.print(f"  {path}", highlight=False, soft_wrap=True)
+
+
+def _gpu(folder: Path) -> str | None:
+    """The GPU of a run; None where the folder does not tell."""
+    try:
+        return read_environment(folder / ENVIRONMENT_NAME).gpu
+    except OutputError:
+        return None
 
 
 def _print_plan(cases: Sequence[Case], passes: Sequence[PassName], console: Console) -> None:

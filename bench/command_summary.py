@@ -1,15 +1,16 @@
 """`revbench summary`: the layers of a model that can be named, without its arithmetic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
 from revbench.bench.catalog import Catalog
-from revbench.bench.errors import ConfigError, nearest
+from revbench.bench.errors import CaseError, ConfigError
 from revbench.bench.memory.fake import fake_world
 from revbench.bench.summary import Summary, print_summary, summarise
 from revbench.bench.worker import describe_failure
 from revbench.models import registry
+from revbench.models.target import is_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +23,7 @@ class Request:
     width: int | None = None
     batch_size: int = 1
     levels: int | None = None
+    input_shape: str | None = None
 
 
 def show(request: Request, console: Console) -> None:
@@ -30,15 +32,17 @@ def show(request: Request, console: Console) -> None:
     Raises:
         ConfigError: there is no such model, or not of this size.
     """
-    _check(request, Catalog())
+    catalog = Catalog()
+    if request.input_shape is not None:
+        request = replace(request, model=catalog.with_input(request.model, request.input_shape))
+    _check(request, catalog)
     sizes = {"depth": request.depth, "width": request.width}
     title = ", ".join([request.model, *(f"{name} {size}" for name, size in sizes.items() if size is not None)])
     print_summary(_summarise(request, title), console, title=title, levels=request.levels)
 
 
 def _check(request: Request, catalog: Catalog) -> None:
-    if request.model not in catalog.names():
-        raise ConfigError(f"there is no model {request.model!r}; {nearest(request.model, catalog.names())}")
+    catalog.check(request.model)
     for name in ("timesteps", "depth", "width", "batch_size", "levels"):
         number = getattr(request, name)
         if number is not None and number < 1:
@@ -67,4 +71,5 @@ def _summarise(request: Request, title: str) -> Summary:
         # A network's own words for a size that it cannot have need no file and line.
         own_words = step == "built" and isinstance(error, ValueError)
         why = " ".join(str(error).split()) if own_words else describe_failure(error)[1]
-        raise ConfigError(f"{title} cannot be {step}: {why}") from error
+        failure = CaseError if is_target(request.model) else ConfigError
+        raise failure(f"{title} cannot be {step}: {why}") from error

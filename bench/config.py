@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from revbench.bench.cases import Activations, DType, LossName, OptimizerName, States
 from revbench.bench.errors import ConfigError, nearest
+from revbench.bench.gate.tolerances import Tolerances
 from revbench.bench.records import PassName
 
 FILE_NAME = "bench.toml"
@@ -72,6 +73,7 @@ class Suite(Axes):
         mirrors: the table or figure of a paper that its results stand beside; empty if there is none.
         models: models or families under comparison.
         passes: the ways of looking at each case.
+        bptt_only: those of the models that no other rule of the suite trains.
         timeout_s: how long one pass over one case may take.
         predict: axes that replace those of the suite in predictions.
     """
@@ -81,6 +83,7 @@ class Suite(Axes):
     mirrors: str = ""
     models: Values[str]
     passes: Values[PassName] = ("memory", "time")
+    bptt_only: Values[str] = ()
     timeout_s: Seconds = 600.0
     predict: Axes = Axes()
     _name: str = PrivateAttr("")
@@ -105,10 +108,21 @@ class Suite(Axes):
         return self.model_copy(update=self.predict.model_dump(exclude_unset=True))
 
 
+class Check(_Table):
+    """How `revbench check` judges.
+
+    Attributes:
+        tolerance: how much more than the baseline each counter may be.
+    """
+
+    tolerance: Tolerances = Tolerances()
+
+
 class Config(_Table):
     """What a suite file says."""
 
     suites: dict[str, Suite]
+    check: Check = Check()
 
     def model_post_init(self, _context: object) -> None:
         """Tells each suite its name."""
@@ -206,13 +220,17 @@ def _sentence(model: type[_Table], error: ErrorDetails) -> str:
         case "literal_error":
             valid = re.findall(r"'(\w+)'", context["expected"])
             return f"{key} cannot be {_described(value)}; {nearest(str(value), valid)}"
+        case "value_error":
+            return f"{key} {context['error']}, not {_described(value)}"
         case kind:
             return f"{key} must {_MUST[kind].format(**context)}, not {_described(value)}"
 
 
 def _keys_beside(model: type[_Table], names: Sequence[str]) -> list[str]:
-    """The valid keys of the table that holds the last of `names`: the file, `suites.NAME` or `suites.NAME.predict`."""
-    tables: dict[int, type[_Table]] = {1: model, 3: Suite, 4: Axes}
+    """The valid keys of the table that holds the last of `names`: of the file, or of a table in it."""
+    tables: dict[int, type[BaseModel]] = {1: model, 3: Suite, 4: Axes}
+    if names[0] == "check":
+        tables |= {2: Check, 3: Tolerances}
     return list(tables[len(names)].model_fields)
 
 

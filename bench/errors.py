@@ -3,8 +3,11 @@
 from difflib import get_close_matches
 
 EXIT_OK = 0
+EXIT_REGRESSION = 1
 EXIT_USAGE = 2
 EXIT_CASE_FAILED = 3
+EXIT_NOTHING_COMPARED = 4
+EXIT_IMPROVED = 5
 
 
 class RevbenchError(Exception):
@@ -19,6 +22,10 @@ class ConfigError(RevbenchError):
 
 class OutputError(RevbenchError):
     """Results cannot be written or read."""
+
+
+class BaselineError(RevbenchError):
+    """A baseline that cannot be read."""
 
 
 class CaseError(RevbenchError):

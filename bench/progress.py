@@ -1,6 +1,6 @@
 """The progress of a run on the terminal: one bar, the current case, and a line for each finding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from rich.console import Console
@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from revbench.bench.cases import CASE_FIELDS, Case
-from revbench.bench.records import Measurement
+from revbench.bench.records import Measurement, PassName
 from revbench.bench.runner import Job, Outcome
 from revbench.bench.similarity.metric import KEPT, SimilarityMetric
 
@@ -72,8 +72,8 @@ def finding(outcome: Outcome) -> Text:
     if outcome.pass_name == "learning":
         accuracy, train_s = values["test_accuracy", None] or 0, values["train_s", None] or 0
         return Text(f"test accuracy {100 * accuracy:.1f} % after {train_s:,.1f} s")
-    if outcome.pass_name == "similarity":
-        return Text(_similarity(outcome.measurements))
+    if outcome.pass_name in _TOLD:
+        return Text(_TOLD[outcome.pass_name](outcome.measurements))
     if outcome.pass_name == "reversibility":
         cosine = values["gradient_cosine", None]
         found = "gradient out of range" if cosine is None else f"gradient cosine {cosine:.4f}"
@@ -84,6 +84,29 @@ def finding(outcome: Outcome) -> Text:
     return Text(f"step {step_s * 1e3:,.1f} ms, {images_per_s:,.1f} images/s")
 
 
+def _energy(measurements: Sequence[Measurement]) -> str:
+    """What was counted of one image."""
+    values = {found.metric: found.value or 0 for found in measurements}
+    millions = " + ".join(f"{values[metric] / 1e6:,.3g} million {metric.upper()[:-1]}" for metric in ("acs", "macs"))
+    return f"{millions} per image, {values['operations_energy_j'] * 1e6:,.3g} µJ at 45 nm"
+
+
+def _operations(measurements: Sequence[Measurement]) -> str:
+    """What one image takes, dense."""
+    values = {found.metric: found.value or 0 for found in measurements}
+    inference, training = (values[metric] / 1e6 for metric in ("dense_macs", "training_macs"))
+    return f"{inference:,.3g} million MAC per image, {training:,.3g} million in training"
+
+
+def _joules(measurements: Sequence[Measurement]) -> str:
+    """What was metered, or why nothing was."""
+    net = [found for found in measurements if found.metric.endswith("_net_j")]
+    reasons = dict.fromkeys(found.detail for found in net if found.value is None)
+    values = {found.metric.partition("_")[0]: found.value for found in net if found.value is not None}
+    told = [f"{kind} {joules:.3g} J per image" for kind, joules in values.items()]
+    return ", ".join([*told, *(f"not metered: {reason}" for reason in reasons)])
+
+
 def _similarity(measurements: Sequence[Measurement]) -> str:
     """The cosines at the end of training, by where temporal gradients are kept."""
     values = {metric: found.value for found in measurements if (metric := SimilarityMetric.parse(found.metric))}
@@ -91,3 +114,11 @@ def _similarity(measurements: Sequence[Measurement]) -> str:
     cosines = ((kept, values[SimilarityMetric(kept, last)]) for kept in KEPT)
     told = (f"{'-' if value is None else f'{value:.3f}'} ({kept.replace('_', ' ')})" for kept, value in cosines)
     return f"gradient cosine {', '.join(told)}"
+
+
+_TOLD: dict[PassName, Callable[[Sequence[Measurement]], str]] = {
+    "energy": _energy,
+    "operations": _operations,
+    "joules": _joules,
+    "similarity": _similarity,
+}

@@ -9,9 +9,11 @@ from typing import Literal, get_args
 
 from revbench.bench.cases import Case
 
-PassName = Literal["memory", "time", "energy", "reversibility", "learning", "similarity"]
+PassName = Literal["memory", "time", "energy", "operations", "joules", "reversibility", "learning", "similarity"]
 Status = Literal["ok", "oom", "timeout", "error", "unsupported"]
-Counter = Literal["traced", "cuda_requested", "cuda_allocated", "cuda_reserved", "nvml", "published"]
+MemoryCounter = Literal["traced", "cuda_requested", "cuda_allocated", "cuda_reserved", "nvml"]
+EnergyCounter = Literal["nvml_energy", "nvml_power", "rapl"]
+Counter = Literal[MemoryCounter, EnergyCounter, "published"]
 PASSES: tuple[str, ...] = get_args(PassName)
 STATUSES: tuple[str, ...] = get_args(Status)
 STATUS_METRIC = "status"
@@ -20,7 +22,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a pass found: a metric with its value, unit (`B`, `s`, `J`, `1/s`, `1`) and the counter that produced it.
+    """What a pass found: a metric with its value, unit (`B`, `s`, `J`, `W`, `1/s`, `1`) and the counter behind it.
 
     A meter that does not tell gives no value but the reason in `detail`; its row has the status `unsupported`.
     """
@@ -41,7 +43,7 @@ class Record:
         pass_name: the way of looking at it (`pass` in files).
         metric: what was measured, unit in the name where it has one (`peak_bytes`, `step_s`).
         value: None for the closing row of a pass and wherever nothing was measured; never a stand-in number.
-        unit: `B`, `s`, `J`, `1/s`, `1`; empty for the closing row.
+        unit: `B`, `s`, `J`, `W`, `1/s`, `1`; empty for the closing row.
         counter: what produced the number.
         status: `ok`, or why there is no number.
         detail: one line on a failure.

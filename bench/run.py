@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from revbench.bench.cases import Case
+from revbench.bench.energy.metric import UNCOUNTED
 from revbench.bench.environment import (
     Environment,
     code_differences,
@@ -39,11 +40,13 @@ def jobs_of(cases: Sequence[Case], passes: Sequence[PassName]) -> list[Job]:
     return [(case, pass_name) for pass_name in passes for case in cases]
 
 
-def left_to_measure(jobs: Sequence[Job], records: Sequence[Record], *, retry: bool) -> list[Job]:
-    """The jobs that no finished pass answers; with `retry`, those that failed as well."""
+def left_to_measure(jobs: Sequence[Job], records: Sequence[Record], *, retry: bool, strict: bool = False) -> list[Job]:
+    """The jobs that no finished pass answers; with `retry`, those that failed too; with `strict`, lower bounds too."""
     done = finished(records)
     if retry:
         done -= failed(records)
+    if strict:
+        done -= {(each.case.id, each.pass_name) for each in records if each.metric == UNCOUNTED and each.value}
     return [(case, pass_name) for case, pass_name in jobs if (case.id, pass_name) not in done]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from revbench.bench import timing
 from revbench.bench.cases import Case, Device
+from revbench.bench.energy.choices import Choices
 from revbench.bench.environment import num_usable_cpus
 from revbench.bench.errors import RevbenchError
 from revbench.bench.records import Measurement, PassName, Status
@@ -34,6 +35,7 @@ END_S = 5.0
 """How long a process may take to end after it was told to."""
 LONGEST_WAIT_S = 2e6
 """The system's timers count milliseconds in 32 bits."""
+NO_CHOICES = Choices()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,7 @@ def run_jobs(
     timeout_s: float,
     starting: Callable[[Job], None],
     finished: Listener,
+    choices: Choices = NO_CHOICES,
 ) -> None:
     """Measures all jobs and appends what they find to the store.
 
@@ -67,12 +70,13 @@ def run_jobs(
         timeout_s: limit of one pass over one case; for interleaved cases, of each of them in turn.
         starting: called before a pass over a case begins.
         finished: called after its records are stored.
+        choices: for all passes.
 
     Raises:
         OutputError: the records could not be written.
     """
     for group in batches(jobs):
-        for outcome in _measure(group, timeout_s=timeout_s, starting=starting):
+        for outcome in _measure(group, timeout_s=timeout_s, starting=starting, choices=choices):
             store.append(outcome.case, outcome.pass_name, outcome.measurements, outcome.status, outcome.detail)
             finished(outcome)
 
@@ -103,13 +107,15 @@ def comparison_key(case: Case) -> Case:
     return replace(case, model="", rule="", activations=None, states=None)
 
 
-def _measure(jobs: list[Job], *, timeout_s: float, starting: Callable[[Job], None]) -> Iterator[Outcome]:
+def _measure(
+    jobs: list[Job], *, timeout_s: float, starting: Callable[[Job], None], choices: Choices
+) -> Iterator[Outcome]:
     if jobs[0][1] != "time":
         with ExitStack() as stack:
             processes = []
             for job in jobs:
                 starting(job)
-                processes.append(stack.enter_context(CaseProcess(*job, timeout_s=timeout_s)))
+                processes.append(stack.enter_context(CaseProcess(*job, timeout_s=timeout_s, choices=choices)))
             for process in processes:
                 yield process.outcome()
         return
@@ -148,6 +154,7 @@ class CaseProcess:
     case: Case
     pass_name: PassName
     timeout_s: float
+    choices: Choices = NO_CHOICES
     step_seconds: list[float] = field(default_factory=list)
     _failure: tuple[Status, str] | None = None
     _spent_s: float = 0.0
@@ -156,7 +163,10 @@ class CaseProcess:
         context = process_context(self.case.device)
         self._connection, theirs = context.Pipe()
         self._process: BaseProcess = context.Process(
-            target=work, args=(theirs, self.case, self.pass_name), daemon=True, name=f"revbench {self.case.label()}"
+            target=work,
+            args=(theirs, self.case, self.pass_name, self.choices),
+            daemon=True,
+            name=f"revbench {self.case.label()}",
         )
         self._start()
         theirs.close()

@@ -22,6 +22,9 @@ class ModelCatalog(Protocol):
     def names(self) -> list[str]:
         """All models and families."""
 
+    def check(self, name: str) -> None:
+        """Raises ConfigError if there is no such model."""
+
     def rules(self) -> list[str]:
         """All rules; a K in a name stands for a number."""
 
@@ -30,6 +33,9 @@ class ModelCatalog(Protocol):
 
     def takes_depth(self, name: str) -> bool:
         """Whether it is a family, whose depth and width are chosen, rather than a model of a fixed size."""
+
+    def takes_width(self, name: str) -> bool:
+        """Whether its width is chosen as well."""
 
     def is_reversible(self, name: str) -> bool:
         """Whether it can recompute its activations."""
@@ -79,7 +85,8 @@ def expand(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
 
     The loops nest in the order of the fields of a case, `rule` outermost, and the models are the innermost loop: the
     models under comparison are neighbours. `activations` other than `checkpointed` count for reversible models only,
-    and `states` for those that have them where activations are recomputed; other cases get None.
+    and `states` for those that have them where activations are recomputed; other cases get None. Models that the suite
+    trains with BPTT only have no case of another rule.
 
     Raises:
         ConfigError: a model or rule is unknown, a family lacks a depth, or a model of a fixed size was given one.
@@ -92,7 +99,8 @@ def expand(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
         for point in product(*axes.values())
         for model in suite.models
     )
-    return list(dict.fromkeys(_meaningful(case, catalog) for case in cases))
+    wanted = (case for case in cases if case.rule == "bptt" or case.model not in suite.bptt_only)
+    return list(dict.fromkeys(_meaningful(case, catalog) for case in wanted))
 
 
 def _meaningful(case: Case, catalog: ModelCatalog) -> Case:
@@ -104,9 +112,11 @@ def _meaningful(case: Case, catalog: ModelCatalog) -> Case:
 
 
 def _check_names(suite: Suite, catalog: ModelCatalog) -> None:
-    for name in suite.models:
-        if name not in catalog.names():
-            raise ConfigError(f"suite {suite.name!r}: there is no model {name!r}; {nearest(name, catalog.names())}")
+    for name in (*suite.models, *suite.bptt_only):
+        try:
+            catalog.check(name)
+        except ConfigError as error:
+            raise ConfigError(f"suite {suite.name!r}: {error}") from error
     for name in suite.rule:
         if not catalog.is_rule(name):
             raise ConfigError(f"suite {suite.name!r}: there is no rule {name!r}; {nearest(name, catalog.rules())}")
@@ -116,9 +126,9 @@ def _check_sizes(suite: Suite, catalog: ModelCatalog) -> None:
     families = [name for name in catalog.names() if catalog.takes_depth(name)]
     sizes = [axis for axis in ("depth", "width") if getattr(suite, axis)]
     for model in suite.models:
-        if model in families and not suite.depth:
+        if catalog.takes_depth(model) and not suite.depth:
             raise ConfigError(f"suite {suite.name!r}: the family {model!r} needs a depth; add one, as in depth=1,2,4")
-        if model not in families and sizes:
+        if not catalog.takes_depth(model) and sizes:
             raise ConfigError(
                 f"suite {suite.name!r}: the model {model!r} has a fixed size and takes no {sizes[0]}; "
                 f"remove {sizes[0]}, or choose only families: {', '.join(families)}"

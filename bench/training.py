@@ -80,7 +80,7 @@ def prepare(case: Case) -> Training:
     batch = synthetic_batch(
         model.input_shape,
         batch_size=case.batch_size,
-        timesteps=case.timesteps,
+        timesteps=model.timesteps,
         num_classes=model.num_classes,
         dtype=dtype,
         device=device,
@@ -100,7 +100,7 @@ def _own_activations(case: Case) -> str | None:
     """What the model is told: checkpointing takes one that stores, if it can do otherwise."""
     if case.activations != "checkpointed":
         return case.activations
-    return "stored" if case.model in registry.entries() and registry.entries()[case.model].reversible else None
+    return "stored" if registry.entry(case.model).reversible else None
 
 
 def _seed_all(seed: int) -> None:
@@ -120,11 +120,20 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def make_optimizer(name: OptimizerName, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """The optimizer of that name, with the state that papers train with: momentum, or both moments."""
+def make_optimizer(
+    name: OptimizerName, parameters: Iterable[nn.Parameter], *, foreach: bool | None = None
+) -> Optimizer:
+    """The optimizer of that name, with the state that papers train with: momentum, or both moments.
+
+    Args:
+        name: which.
+        parameters: what it updates.
+        foreach: whether it takes all parameters in one call; None for torch's choice, which is no on the CPU and yes on
+            CUDA.
+    """
     if name == "sgd":
-        return SGD(parameters, lr=0.01, momentum=0.9)
-    return AdamW(parameters, lr=1e-3)
+        return SGD(parameters, lr=0.01, momentum=0.9, foreach=foreach)
+    return AdamW(parameters, lr=1e-3, foreach=foreach)
 
 
 def num_parameters(model: nn.Module) -> int:

@@ -17,8 +17,14 @@ import torch
 
 import revbench.bench.memory.fake  # noqa: F401 - imported before the fork, so that no child has to
 from revbench.bench.cases import Case
+from revbench.bench.energy.checkpoint import CheckpointError
+from revbench.bench.energy.choices import Choices
+from revbench.bench.energy.joules import joules_pass
 from revbench.bench.energy.measure import energy_pass
-from revbench.bench.errors import DivergedError
+from revbench.bench.energy.meters import MeterError
+from revbench.bench.energy.observe import UncountedError
+from revbench.bench.energy.operations import operations_pass
+from revbench.bench.errors import ConfigError, DivergedError
 from revbench.bench.learning.measure import learning_pass
 from revbench.bench.memory.measure import memory_pass
 from revbench.bench.records import PassName, Status
@@ -28,11 +34,13 @@ from revbench.bench.timing import WARM_UP_STEPS, timed_step
 from revbench.bench.training import prepare, world
 
 STEP = "step"
+TOLD_IN_WORDS = (DivergedError, CheckpointError, UncountedError, MeterError, ConfigError)
+"""Errors whose message is a sentence for the user."""
 SIGNS_OF_WANT = ("allocate memory", "CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
 """How the CPU's allocator, the system, CUDA and its libraries say that memory ran out, in exceptions of other types."""
 
 
-def work(connection: Connection, case: Case, pass_name: PassName) -> None:
+def work(connection: Connection, case: Case, pass_name: PassName, choices: Choices | None = None) -> None:
     """Runs one pass over one case and reports over the connection; never raises."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
@@ -48,8 +56,12 @@ def work(connection: Connection, case: Case, pass_name: PassName) -> None:
             connection.send(("found", learning_pass(case)))
         elif pass_name == "similarity":
             connection.send(("found", similarity_pass(case)))
+        elif pass_name == "operations":
+            connection.send(("found", operations_pass(case)))
+        elif pass_name == "joules":
+            connection.send(("found", joules_pass(case, choices)))
         else:
-            connection.send(("found", energy_pass(case)))
+            connection.send(("found", energy_pass(case, choices=choices)))
     except BaseException as error:
         with suppress(OSError):  # the runner may be gone
             connection.send(("failed", *describe_failure(error)))
@@ -82,7 +94,7 @@ def describe_failure(error: BaseException) -> tuple[Status, str]:
         return "oom", _shortened(text) or "out of memory"
     if isinstance(error, NotImplementedError):
         return "unsupported", _shortened(text) or "not implemented"
-    if isinstance(error, DivergedError):
+    if isinstance(error, TOLD_IN_WORDS):
         return "error", text
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({os.path.basename(place[0].filename)}:{place[0].lineno})" if place else ""  # noqa: PTH119

@@ -20,6 +20,7 @@ class ModelEntry:
         reversible: whether the activations can be `recomputed` or `stored`.
         states: whether states can be `stored`, `coded` or `inverted` where activations are recomputed.
         counterpart: the model that the paper compares with.
+        fixed: sizes that a family does not take all the same.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ModelEntry:
     reversible: bool = False
     states: bool = False
     counterpart: str | None = None
+    fixed: frozenset[str] = frozenset()
 
 
 def sized(name: str, summary: str, builder: Callable[..., SpikingNetwork], size: Any, **entry: Any) -> ModelEntry:

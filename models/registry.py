@@ -1,17 +1,19 @@
 """The models that can be named on the command line.
 
 A plugin adds its own: a module that calls `register`, announced by an entry point of the group `revbench.plugins`.
+Without one, `package.module:function` names a function that makes a model (see `target`).
 """
 
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
+from revbench.models import target
 from revbench.models.entry import ModelEntry
 from revbench.models.named import online, published, residual, resnet19, transformers, trevsnn
 from revbench.models.networks.spiking import SpikingNetwork
 
-__all__ = ["PLUGIN_GROUP", "ModelEntry", "PluginError", "UnknownModelError", "build", "entries", "register"]
+__all__ = ["PLUGIN_GROUP", "ModelEntry", "PluginError", "UnknownModelError", "build", "entries", "entry", "register"]
 
 PLUGIN_GROUP = "revbench.plugins"
 
@@ -48,17 +50,30 @@ def entries() -> dict[str, ModelEntry]:
     return dict(_entries)
 
 
+def entry(name: str) -> ModelEntry:
+    """What is known of the model of that name.
+
+    Raises:
+        UnknownModelError: no such model.
+        TargetError: a function of someone's module that cannot be imported or called.
+    """
+    if target.is_target(name):
+        return target.entry(name)
+    known = entries()
+    if name not in known:
+        raise UnknownModelError(f"there is no model {name!r}; known: {', '.join(known)}")
+    return known[name]
+
+
 def build(name: str, *, timesteps: int, **options: Any) -> SpikingNetwork:
     """The network of that name; options that are None are left to the model.
 
     Raises:
         UnknownModelError: no such model.
+        TargetError: a function of someone's module that cannot be imported or called.
     """
-    known = entries()
-    if name not in known:
-        raise UnknownModelError(f"there is no model {name!r}; known: {', '.join(known)}")
     given = {key: value for key, value in options.items() if value is not None}
-    return known[name].build(timesteps=timesteps, **given)
+    return entry(name).build(timesteps=timesteps, **given)
 
 
 @cache

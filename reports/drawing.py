@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from revbench.bench.analysis.growth import Axis
 from revbench.reports.style import LABEL_SIZE, POINTS_PER_INCH
 
+WIDE_SPAN = 6
 AXIS_LABELS: dict[Axis, str] = {"depth": "depth (blocks per stage)", "timesteps": "timesteps T"}
 
 
@@ -44,6 +46,15 @@ def draw_open_marker(
     """Draws an open marker at x, at the lower (0) or upper (1) edge of the axes."""
     transform = moved(axes, axes.get_xaxis_transform(), right_points, up_points)
     axes.plot([x], [edge], transform=transform, clip_on=False, zorder=4, **look.open_marker())
+
+
+def mark_upwards(axes: Axes) -> None:
+    """Marks some round numbers along a logarithmic vertical axis, whose span may be far less than a factor of ten."""
+    lowest, highest = axes.get_ylim()
+    subs = (1, 2, 5) if highest / lowest > WIDE_SPAN else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=6))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def write(

@@ -16,6 +16,7 @@ from revbench.bench.memory.places import Cell
 from revbench.bench.memory.timeline import KINDS
 from revbench.reports.live_bytes_figure import Step, kinds_figure, overlay_figure
 from revbench.reports.style import save_figure
+from revbench.reports.tables import broken_at_dots, print_whole
 from revbench.reports.units import MISSING, bytes_text, mebibytes_text, share_text
 from revbench.reports.wording import describe, distinguishing_names
 
@@ -33,9 +34,9 @@ def print_explanations(explanations: Sequence[Explanation], console: Console, *,
     for name, explanation in zip(names, explanations, strict=True):
         console.print(Text(_headline(name, explanation)), soft_wrap=True)
     console.print()
-    console.print(_table(["kind"], names, _by_kind(explanations), explanations, num_rows=len(KINDS)))
+    print_whole(_table(["kind"], names, _by_kind(explanations), explanations, num_rows=len(KINDS)), console)
     console.print()
-    console.print(_table(CELL_HEADERS, names, _by_cell(explanations), explanations, num_rows=num_rows))
+    print_whole(_table(CELL_HEADERS, names, _by_cell(explanations), explanations, num_rows=num_rows), console)
     console.print()
     console.print(Text("MiB = 2^20 bytes. The rows of each table add up to the peak, to the byte."))
 
@@ -58,10 +59,11 @@ def _headline(name: str, explanation: Explanation) -> str:
     case = explanation.case
     told = [field for field in CASE_FIELDS if field not in ("model", "seed")]
     phase = _phase_of_peak(explanation)
+    told_input = [f"input {explanation.input_shape}"] if explanation.input_shape else []
     return (
         f"{name}: peak {bytes_text(explanation.peak_bytes)} = {mebibytes_text(explanation.peak_bytes)} MiB, "
         f"{mebibytes_text(explanation.peak_bytes / case.batch_size)} per image, in the {phase} pass"
-        f" ({', '.join([case.model] * (name != case.model) + [describe(case, told)])})"
+        f" ({', '.join([case.model] * (name != case.model) + [describe(case, told)] + told_input)})"
     ).replace("optimizer pass", "optimizer's step")
 
 
@@ -103,7 +105,7 @@ def _table(
     """The largest rows, those left out as one, and the peak; of two cases those with the largest differences."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for header in headers:
-        table.add_column(header, overflow="fold")
+        table.add_column(header, no_wrap=True)
     two = len(names) == 2
     for name in [f"{names[0]}\nMiB", f"{names[1]}\nMiB", "difference\nMiB"] if two else ["MiB", "share"]:
         table.add_column(name, justify="right", no_wrap=True)
@@ -113,7 +115,8 @@ def _table(
     peaks = [explanation.peak_bytes for explanation in explanations]
     shown, rest = keys[:num_rows], keys[num_rows:]
     for key in shown:
-        table.add_row(*(_readable(word) for word in key), *_numbers([each.get(key) for each in amounts], peaks))
+        words = (broken_at_dots(_readable(word)) for word in key)
+        table.add_row(*words, *_numbers([each.get(key) for each in amounts], peaks))
     blank = [""] * (len(headers) - 1)
     if rest:
         smaller = [sum(each.get(key, 0) for key in rest) for each in amounts]

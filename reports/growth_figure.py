@@ -96,13 +96,14 @@ def growth_figure(rows: Sequence[CaseRow], suite_title: str, axis: Axis) -> Figu
 def _lines(rows: Sequence[CaseRow], axis: Axis) -> list[_Line]:
     """The groups in order of appearance.
 
-    Where several models come in several variants, colour and marker tell the model and the line style the variant.
+    Where several models come in several variants, colour and marker tell the model and the line style the variant, if
+    there are line styles enough.
     """
     groups = grouped(rows, axis)
     naming = [name for name in varying_fields(rows) if name not in ("model", axis)]
     models = list(dict.fromkeys(group[0].case.model for group in groups))
     variants = list(dict.fromkeys(describe(group[0].case, naming) for group in groups))
-    by_model = 1 < len(models) < len(groups)
+    by_model = 1 < len(models) < len(groups) and len(variants) <= len(LINE_STYLES)
     lines = []
     for index, group in enumerate(groups):
         case = group[0].case

@@ -11,11 +11,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import NullLocator
 
 from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, grouped, varying_fields
 from revbench.bench.records import PassName
-from revbench.reports.drawing import AXIS_LABELS, Look, draw_open_marker
+from revbench.reports.drawing import AXIS_LABELS, Look, draw_open_marker, mark_upwards
 from revbench.reports.style import (
     COLOURS,
     DOUBLE_WIDTH_IN,
@@ -32,7 +32,6 @@ PANELS_IN_A_ROW = 4
 PANEL_IN = 1.35
 LEGEND_COLUMNS = 6
 OPEN_MARKERS_APART_POINTS = 6
-WIDE_SPAN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +107,4 @@ def _draw_panel(
                 place = num_failed.get(row.case.timesteps, 0)
                 num_failed[row.case.timesteps] = place + 1
                 draw_open_marker(axes, look, row.case.timesteps, 1, -OPEN_MARKERS_APART_POINTS * place, 0)
-    _mark_upwards(axes)
-
-
-def _mark_upwards(axes: Axes) -> None:
-    """Some round numbers along the logarithmic axis, whose span may be far less than a factor of ten."""
-    lowest, highest = axes.get_ylim()
-    subs = (1, 2, 5) if highest / lowest > WIDE_SPAN else (1, 1.5, 2, 3, 4, 5, 6, 8)
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=6))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_locator(NullLocator())
+    mark_upwards(axes)

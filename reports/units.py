@@ -1,12 +1,14 @@
-"""From what is stored (bytes, seconds) to what is printed (MiB, ms).
+"""From what is stored (bytes, seconds, joules) to what is printed (MiB, ms, µJ).
 
 Nothing left of here knows these units. A missing number stays missing: it is printed as `-`.
 """
 
+import math
 from fractions import Fraction
 
 BYTES_PER_MEBIBYTE = 2**20
 MILLISECONDS_PER_SECOND = 1000
+MICROJOULES_PER_JOULE = 1e6
 MISSING = "-"
 
 
@@ -31,7 +33,7 @@ def milliseconds_text(seconds: float | None) -> str:
     return MISSING if seconds is None else f"{seconds * MILLISECONDS_PER_SECOND:,.1f}"
 
 
-def millions_text(count: int | None) -> str:
+def millions_text(count: float | None) -> str:
     """A count in millions: `11.69`."""
     return MISSING if count is None else f"{count / 1e6:,.2f}"
 
@@ -61,3 +63,16 @@ def share_text(share: float | None) -> str:
 def cosine_text(cosine: float | None) -> str:
     """A cosine with three decimals: `0.222`."""
     return MISSING if cosine is None else f"{cosine:.3f}"
+
+
+def significant_text(value: float | None, digits: int = 3) -> str:
+    """A number of any size with so many digits that matter: `14,100`, `3.91`, `0.0123`."""
+    if value is None or not value:
+        return MISSING if value is None else "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals):,.{max(0, decimals)}f}"
+
+
+def microjoules(joules: float) -> float:
+    """Joules in µJ."""
+    return joules * MICROJOULES_PER_JOULE

@@ -25,6 +25,8 @@ def field_phrase(name: str, value: object) -> str:
             return f"{field_header(name)} {value}"
         case "activations" | "states":
             return f"{value} {name}"
+        case "checkpoint":
+            return f"{name} {value}"
         case "device" if value == "fake":
             return "predicted"
         case _:

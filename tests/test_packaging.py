@@ -52,10 +52,10 @@ def test_every_package_says_what_it_is() -> None:
 
 
 def test_the_wheel_holds_every_module_and_the_suites(wheel: Path) -> None:
-    """All Python files, `bench.toml`, `py.typed` and the C source are in it, and nothing outside `revbench`."""
+    """All Python files, data, `bench.toml`, `py.typed` and the C source are in it, and nothing outside `revbench`."""
     held = set(zipfile.ZipFile(wheel).namelist())
-    sources = {path.relative_to(ROOT) for name in SOURCE_FOLDERS for path in (ROOT / name).rglob("*.py")}
-    sources |= {path.relative_to(ROOT) for path in (ROOT / "models").rglob("*.c")}
+    files = (path for name in SOURCE_FOLDERS for path in (ROOT / name).rglob("*"))
+    sources = {path.relative_to(ROOT) for path in files if path.suffix in (".py", ".c", ".toml")}
     expected = {f"revbench/{path.as_posix()}" for path in sources}
     expected |= {"revbench/__init__.py", "revbench/__main__.py", "revbench/bench.toml", "revbench/py.typed"}
     assert expected <= held

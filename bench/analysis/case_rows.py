@@ -5,10 +5,10 @@ is None in them.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from revbench.bench.analysis.energy_details import EnergyDetails, energy_details
 from revbench.bench.cases import CASE_FIELDS, Case
-from revbench.bench.energy.metric import FiringMetric
 from revbench.bench.records import STATUS_METRIC, Counter, PassName, Record, Status
 from revbench.bench.similarity.metric import KEPT, SimilarityMetric
 
@@ -19,9 +19,16 @@ REVERSIBILITY_METRICS = tuple(
     for metric in ("reconstruction_error", "flipped_spike_share", "gradient_cosine", "gradient_error")
 )
 ENERGY_METRICS = (
-    *("dense_macs", "sops", "acs", "macs", "firing_rate", "input_rate", "break_even_rate"),
-    *("literature_energy_j", "operations_energy_j", "neurons_energy_j", "lowest_energy_j", "highest_energy_j"),
+    *("dense_macs", "sops", "acs", "macs", "firing_rate"),
+    *("input_rate", "operations_break_even_rate", "break_even_rate"),
+    *("on_chip_break_even_rate", "sram_dram_break_even_rate", "no_reuse_break_even_rate"),
+    *("literature_energy_j", "operations_energy_j", "with_neurons_energy_j", "lowest_energy_j", "highest_energy_j"),
     *("dense_energy_j", "quantised_energy_j", "quantised_spiking_energy_j", "training_macs", "recomputed_macs"),
+)
+JOULES_METRICS = tuple(
+    f"{work}_{kind}_j{margin}"
+    for work in ("training", "inference")
+    for kind, margin in (("net", ""), ("net", "_margin"), ("gross", ""))
 )
 SIMILARITY_METRICS = tuple(f"similarity_{kept}" for kept in KEPT)
 WORST_FIRST: tuple[Status, ...] = ("error", "timeout", "oom", "unsupported", "ok")
@@ -68,10 +75,15 @@ class CaseRow:
         macs: multiply-accumulates of real inputs that are not zero.
         firing_rate: spikes a neuron and timestep.
         input_rate: accumulations for each dense multiply-accumulate of the layers that add.
-        break_even_rate: input rate at which a quantised network takes as much.
+        operations_break_even_rate: input rate at which a quantised network takes as much, operations alone; negative
+            where it always takes less.
+        break_even_rate: the same with neurons and what is done element by element.
+        on_chip_break_even_rate: the same with the bits that both move, all memory on chip.
+        sram_dram_break_even_rate: likewise, weights from DRAM.
+        no_reuse_break_even_rate: likewise, everything from DRAM.
         literature_energy_j: by the papers' formula, for comparison only.
         operations_energy_j: accumulations and multiply-accumulates.
-        neurons_energy_j: these, neuron updates, and everything element by element.
+        with_neurons_energy_j: these, neuron updates, and everything element by element.
         lowest_energy_j: of the band over memory hierarchies.
         highest_energy_j: likewise.
         dense_energy_j: the same layers once, without time, skipping nothing.
@@ -79,7 +91,13 @@ class CaseRow:
         quantised_spiking_energy_j: the spiking network beside that one, in integers.
         training_macs: dense multiply-accumulates of a training step.
         recomputed_macs: those of them that the backward pass evaluates once more.
-        firing_rates: of each layer of neurons in each timestep.
+        energy: the firing rates, the parts of the energies under all cost models, and what is remarkable about them.
+        training_net_j: measured joules of training, of one image, without what the idle device takes.
+        training_net_j_margin: half of the 95 % confidence interval of that.
+        training_gross_j: the same with what the idle device takes.
+        inference_net_j: likewise of inference.
+        inference_net_j_margin: likewise.
+        inference_gross_j: likewise.
     """
 
     case: Case
@@ -117,10 +135,14 @@ class CaseRow:
     macs: float | None = None
     firing_rate: float | None = None
     input_rate: float | None = None
+    operations_break_even_rate: float | None = None
     break_even_rate: float | None = None
+    on_chip_break_even_rate: float | None = None
+    sram_dram_break_even_rate: float | None = None
+    no_reuse_break_even_rate: float | None = None
     literature_energy_j: float | None = None
     operations_energy_j: float | None = None
-    neurons_energy_j: float | None = None
+    with_neurons_energy_j: float | None = None
     lowest_energy_j: float | None = None
     highest_energy_j: float | None = None
     dense_energy_j: float | None = None
@@ -128,7 +150,13 @@ class CaseRow:
     quantised_spiking_energy_j: float | None = None
     training_macs: float | None = None
     recomputed_macs: float | None = None
-    firing_rates: tuple[tuple[FiringMetric, float | None], ...] = ()
+    energy: EnergyDetails = field(default_factory=EnergyDetails)
+    training_net_j: float | None = None
+    training_net_j_margin: float | None = None
+    training_gross_j: float | None = None
+    inference_net_j: float | None = None
+    inference_net_j_margin: float | None = None
+    inference_gross_j: float | None = None
 
     @property
     def peak_bytes_per_image(self) -> float | None:
@@ -218,7 +246,6 @@ def _case_row(case: Case, records: list[Record]) -> CaseRow:
     parsed = ((SimilarityMetric.parse(record.metric), record.value) for record in records)
     similarities = {metric: value for metric, value in parsed if metric is not None}
     last_epoch = max((metric.epoch for metric in similarities), default=0)
-    rates = ((FiringMetric.parse(record.metric), record.value) for record in records)
     return CaseRow(
         case=case,
         closings=tuple(record for record in records if record.metric == STATUS_METRIC),
@@ -239,9 +266,10 @@ def _case_row(case: Case, records: list[Record]) -> CaseRow:
             name: values.get((name, None))
             for name in (*REVERSIBILITY_METRICS, *ENERGY_METRICS, "test_accuracy", "train_s")
         },
+        **{name: value for (name, _), value in values.items() if name in JOULES_METRICS},
         similarity_stage_ends=similarities.get(SimilarityMetric("stage_ends", last_epoch)),
         similarity_elsewhere=similarities.get(SimilarityMetric("elsewhere", last_epoch)),
         similarity_nowhere=similarities.get(SimilarityMetric("nowhere", last_epoch)),
         similarities=tuple(similarities.items()),
-        firing_rates=tuple((metric, value) for metric, value in rates if metric is not None),
+        energy=energy_details(records),
     )

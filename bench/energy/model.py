@@ -12,22 +12,16 @@ exponentials have no price and are only counted.
   as a multiplication, also where it is a power of two and a shift would do.
 * `with_memory`: and bits moved (`traffic`), under a hierarchy.
 * the dense twin: each layer once, without time, all multiply-accumulates.
-* the quantised network: the twin with activations of $b = \lceil \log_2(T + 1) \rceil$ bits, which tell apart as many
-  values as T spikes do (Yan, Bai and Wong, arXiv 2409.08290), and weights of 8 bits. Its multiplication is priced as
-  b/8 of that of 8 bits, its sums as those of 32 bits, and the spiking network beside it as sums of 32 bits.
+
+The quantised network stands in `quantised`.
 """
 
-import math
 import statistics
 from dataclasses import dataclass
-from typing import Literal
 
 from revbench.bench.energy.costs import Arithmetic, Costs, Hierarchy
 from revbench.bench.energy.counts import Observation, Work
 from revbench.bench.energy.traffic import Traffic, dense_traffic, once, traffic
-
-WEIGHT_BITS = 8
-Node = Literal["45nm", "7nm"]
 
 
 def literature_j(found: Observation, arithmetic: Arithmetic) -> float:
@@ -90,51 +84,6 @@ def dense_twin_j(
     if hierarchy and costs:
         macs += traffic_j(dense_traffic(found, arithmetic.bits, arithmetic.bits), hierarchy, costs)
     return macs / found.batch_size
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantised:
-    """The quantised network beside the spiking one, both with weights of 8 bits and sums of 32.
-
-    Attributes:
-        bits: of activations.
-        network_j: of the quantised network, dense.
-        spiking_j: of the spiking network: operations and neurons.
-        break_even_rate: spikes for each input and timestep below which the spiking network takes less; negative where
-            its neurons and encoding alone take more.
-        operations_break_even_rate: the same with neurons and everything element by element left out, as papers do.
-        rate: of the inputs of layers that add, as measured.
-    """
-
-    bits: int
-    network_j: float
-    spiking_j: float
-    break_even_rate: float
-    operations_break_even_rate: float
-    rate: float
-
-
-def quantised(found: Observation, costs: Costs, node: Node) -> Quantised:
-    """The comparison with a quantised network, operations alone."""
-    narrow, wide = costs.arithmetic[f"int8_{node}"], costs.arithmetic[f"int32_{node}"]
-    bits = math.ceil(math.log2(found.timesteps + 1))
-    mac_j = narrow.multiply_j * bits / WEIGHT_BITS + wide.add_j
-    network_j = once(found, "dense_macs") * mac_j / found.batch_size
-    eight_bit_mac_j = narrow.multiply_j + wide.add_j
-    work = found.neuron_work + found.elementwise_work(folded=True)
-    encoding_j = found.macs * eight_bit_mac_j / found.batch_size
-    fixed_j = encoding_j + work_j(work, wide) / found.batch_size
-    adding = [row for row in found.synaptic if row.kind != "real"]
-    dense = sum(row.dense_macs for row in adding)
-    all_j = dense * wide.add_j / found.batch_size
-    return Quantised(
-        bits=bits,
-        network_j=network_j,
-        spiking_j=found.acs * wide.add_j / found.batch_size + fixed_j,
-        break_even_rate=(network_j - fixed_j) / all_j if all_j else math.nan,
-        operations_break_even_rate=(network_j - encoding_j) / all_j if all_j else math.nan,
-        rate=sum(row.acs for row in adding) / dense if dense else math.nan,
-    )
 
 
 def chip_j(found: Observation, costs: Costs) -> dict[str, float]:

@@ -22,28 +22,30 @@ class Traffic:
     signals: int = 0
 
 
-def traffic(found: Observation, bits: int) -> Traffic:
-    """Of a spiking network that skips zeros."""
+def traffic(found: Observation, bits: int, weight_bits: int | None = None) -> Traffic:
+    """Of a spiking network that skips zeros; weights may have fewer bits than other numbers."""
+    weight_bits = weight_bits or bits
     operations = sum(row.acs + row.macs for row in found.synaptic)
     weights = {(row.layer, row.operator): row.weights for row in found.synaptic}
     updates = sum(row.neurons for row in found.firing)
     read = sum(row.inputs * (1 if row.kind == "spikes" else bits) for row in found.synaptic)
     return Traffic(
-        weights_once=sum(weights.values()) * bits * found.batch_size,
-        weights_of_operations=operations * bits,
+        weights_once=sum(weights.values()) * weight_bits * found.batch_size,
+        weights_of_operations=operations * weight_bits,
         sums=2 * operations * bits,
         potentials=2 * updates * bits,
         signals=read + updates,
     )
 
 
-def dense_traffic(found: Observation, bits: int, signal_bits: int) -> Traffic:
+def dense_traffic(found: Observation, bits: int, signal_bits: int, weight_bits: int | None = None) -> Traffic:
     """Of the twin that runs every layer once, without time, skips nothing and sends numbers of `signal_bits`."""
+    weight_bits = weight_bits or bits
     macs = once(found, "dense_macs")
     weights = {(row.layer, row.operator): row.weights for row in found.synaptic}
     return Traffic(
-        weights_once=sum(weights.values()) * bits * found.batch_size,
-        weights_of_operations=macs * bits,
+        weights_once=sum(weights.values()) * weight_bits * found.batch_size,
+        weights_of_operations=macs * weight_bits,
         sums=2 * macs * bits,
         signals=(once(found, "inputs") + once(found, "outputs")) * signal_bits,
     )

@@ -2,7 +2,8 @@
 
 Torch keeps such answers too, under everything that a tensor can be, which takes most of the time of a trace. Here are
 those operators alone whose answer follows from the sizes, strides and types of their arguments: they make new tensors,
-show their first argument in another form, or change its numbers and return it. Everything else goes to torch each time.
+show their first argument in another form, change its numbers and return it, or write into their argument `out`.
+Everything else goes to torch each time.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ class Form(NamedTuple):
 
 
 Answer = Form | None | list[Any]
-Effect = Literal["makes", "shows", "changes"]
+Effect = Literal["makes", "shows", "changes", "fills"]
 
 
 class Answers:
@@ -45,11 +46,14 @@ class Answers:
         if effect is None or key is None:
             return ask_torch()
         if key in self._known:
-            return (
-                args[0] if effect == "changes" else self._made(self._known[key], args[0] if effect == "shows" else None)
-            )
+            if effect == "changes":
+                return args[0]
+            if effect == "fills":
+                return kwargs["out"]
+            return self._made(self._known[key], args[0] if effect == "shows" else None)
+        before = _form(kwargs["out"]) if effect == "fills" else None
         result = ask_torch()
-        if _is_as_declared(effect, result, args):
+        if _form(result) == before if effect == "fills" else _is_as_declared(effect, result, args):
             self._known[key] = _form(result)
         return result
 
@@ -76,6 +80,9 @@ def _effect(func: Any) -> Effect | None:
     returned = [result.alias_info for result in schema.returns]
     if not any(aliased):
         return "makes" if returned and not any(returned) else None
+    last = schema.arguments[-1]
+    if not any(aliased[:-1]) and last.name == "out" and last.kwarg_only and len(returned) == 1:
+        return "fills"
     if not aliased[0] or any(aliased[1:]) or len(returned) != 1:
         return None
     if not aliased[0].is_write:

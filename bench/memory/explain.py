@@ -12,6 +12,7 @@ from revbench.bench.memory.measure import WARM_UP_STEPS, attribute
 from revbench.bench.memory.places import NETWORK, Attribution, Cell, cells_at_peak, folded
 from revbench.bench.summary.observe import CONTAINERS
 from revbench.bench.training import Training, prepare, world
+from revbench.models.target import is_target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +24,14 @@ class Explanation:
         attribution: the live bytes of one training step in steady state, and where they belong.
         cells: those at the instant of the peak, by layer, timestep, kind and phase, the largest first.
         layers: the name of the block, or of another whole, that each layer is shown with.
+        input_shape: what a module from outside reads, which its name does not tell; else empty.
     """
 
     case: Case
     attribution: Attribution
     cells: tuple[Cell, ...]
     layers: Mapping[str, str]
+    input_shape: str = ""
 
     @property
     def peak_bytes(self) -> int:
@@ -56,7 +59,13 @@ def explain(case: Case, levels: int | None = None, snapshot: Path | None = None)
         layers = shown_layers(training.model, levels)
         if snapshot is not None:
             write_snapshot(training, snapshot)
-    return Explanation(case=case, attribution=attribution, cells=cells_at_peak(attribution), layers=layers)
+    return Explanation(
+        case=case,
+        attribution=attribution,
+        cells=cells_at_peak(attribution),
+        layers=layers,
+        input_shape=str(training.model.input_shape) if is_target(case.model) else "",
+    )
 
 
 def shown_layers(model: nn.Module, levels: int | None = None) -> dict[str, str]:
@@ -67,6 +76,7 @@ def shown_layers(model: nn.Module, levels: int | None = None) -> dict[str, str]:
         levels: how many parts of a path are shown; None for all up to the first module that is no container.
     """
     modules = dict(model.named_modules())
+    from_outside = getattr(model, "module", None)  # of a wrapper: it is the network
     shown = {}
     for path in modules:
         parts = path.split(".")
@@ -74,7 +84,14 @@ def shown_layers(model: nn.Module, levels: int | None = None) -> dict[str, str]:
         if levels is not None:
             whole = wholes[:levels][-1]
         else:
-            whole = next((each for each in wholes if not isinstance(modules[each], CONTAINERS)), path)
+            whole = next(
+                (
+                    each
+                    for each in wholes
+                    if modules[each] is not from_outside and not isinstance(modules[each], CONTAINERS)
+                ),
+                path,
+            )
         shown[path or NETWORK] = whole or NETWORK
     return shown
 

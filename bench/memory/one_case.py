@@ -18,8 +18,7 @@ def one_case(model: str, choices: Mapping[str, Any], device: Device, catalog: Mo
     Raises:
         ConfigError: there is no such model or rule, a choice cannot be used, or the model has no such choice.
     """
-    if model not in catalog.names():
-        raise ConfigError(f"there is no model {model!r}; {nearest(model, catalog.names())}")
+    catalog.check(model)
     told = [f"{key}={value}" for key, value in choices.items() if value is not None]
     case = Case(model=model, device=device, **_choices(told))
     _check(case, catalog)
@@ -51,8 +50,7 @@ def another_case(case: Case, text: str, catalog: ModelCatalog) -> Case:
         raise ConfigError(f"{text!r} is not MODEL, KEY=VALUE, or both as in revsresnet37,activations=stored")
     replaced = _choices([part for part in parts if "=" in part])
     model = models[0] if models else case.model
-    if model not in catalog.names():
-        raise ConfigError(f"there is no model {model!r}; {nearest(model, catalog.names())}")
+    catalog.check(model)
     inherited = case if model == case.model else _without_what_it_lacks(replace(case, model=model), catalog)
     other = replace(inherited, **replaced)
     _check(other, catalog)
@@ -82,6 +80,8 @@ def _check(case: Case, catalog: ModelCatalog) -> None:
             f"the model {case.model!r} has a fixed size and takes no {sizes[0]}; "
             f"leave out {sizes[0]}, or choose a family of `revbench list`"
         )
+    if case.width is not None and not catalog.takes_width(case.model):
+        raise ConfigError(f"the function {case.model!r} takes no width; leave out width")
     if case.activations in ("recomputed", "stored") and not catalog.is_reversible(case.model):
         raise ConfigError(
             f"the model {case.model!r} is not reversible, so its activations are stored in any case; "

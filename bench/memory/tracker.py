@@ -1,8 +1,4 @@
-"""The tracker of live bytes: a dispatch mode that follows storages from birth to death.
-
-It sees every operator's results, on real CPU and CUDA tensors and on fake ones, counts each storage once however many
-views it has, and learns of its death by a weak reference. What it cannot see: scratch memory that an operator takes
-and returns inside its kernel.
+"""The tracker of live bytes: a recorder of storages that knows of what kind each is.
 
 Kinds are found as follows, the first that applies:
 declared before the step (parameters, buffers, optimizer state, inputs); became a parameter's `.grad`; became
@@ -11,24 +7,20 @@ forward phase and alive at its end (`saved`); else `temporaries`. Where the stor
 if there is one; it changes nothing of what is counted.
 """
 
-import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
-import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.optim import Optimizer
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from revbench.bench.memory.attribute import Attributor
+from revbench.bench.memory.recorder import Recorder
 from revbench.bench.memory.timeline import KINDS, Mark, StorageKind, Timeline
 from revbench.models import annotations
 
 
-class Tracker(TorchDispatchMode):
+class Tracker(Recorder):
     """Records the live bytes of what runs inside `with tracker:`.
 
     Args:
@@ -50,15 +42,10 @@ class Tracker(TorchDispatchMode):
         self._optimizer = optimizer
         self._inputs = list(inputs)
         self._attributor = attributor
-        self._index: dict[int, int] = {}
-        self._references: dict[int, weakref.ref[Any]] = {}
-        self._bytes: list[int] = []
         self._kinds: list[StorageKind | None] = []
         self._born_in_forward: set[int] = set()
-        self._changes: list[tuple[int, int]] = []
         self._marks: list[Mark] = []
         self._in_forward = False
-        self._exits = ExitStack()
 
     def __enter__(self) -> Self:
         """Declares what exists and begins to record."""
@@ -75,40 +62,26 @@ class Tracker(TorchDispatchMode):
         for tensor in self._inputs:
             self.declare(tensor, "inputs")
         self._exits.enter_context(annotations.listening(self._phase_changed))
-        self._exits.enter_context(_observed_resizes(self._resized))
         if self._attributor:
             self._exits.enter_context(self._attributor.following())
-        super().__enter__()
-        return self
+        return super().__enter__()
 
     def __exit__(self, *exception: Any) -> None:
         """Ends recording: deaths after this are not noted."""
         super().__exit__(*exception)
-        self._exits.close()
         self._declare_optimizer_state()
         self._references.clear()
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Runs the operator and notes the storages of its results."""
-        if func is torch.ops.prim.device.default and isinstance(args[0], FakeTensor):
-            return args[0].fake_device  # more than half of all calls: torch asks a fake tensor where it is
-        result = func(*args, **(kwargs or {}))
-        self._note(result)
-        return result
-
     def declare(self, tensor: Tensor, kind: StorageKind, owner: Tensor | None = None) -> None:
         """Sets the kind of a tensor's storage, from birth to death, and the parameter or buffer it belongs to."""
-        self._note(tensor)
-        index = self._index[tensor.untyped_storage()._cdata]
+        index = self.declared(tensor)
         self._kinds[index] = kind
         if self._attributor and owner is not None:
             self._attributor.belongs(index, owner)
 
     def timeline(self) -> Timeline:
         """What was recorded so far."""
-        changes = np.array(self._changes, dtype=np.int64).reshape(-1, 2)
+        changes = self.changes()
         return Timeline(
             storage_of=changes[:, 0],
             delta_bytes=changes[:, 1],
@@ -116,47 +89,15 @@ class Tracker(TorchDispatchMode):
             phase_ends=tuple(self._marks),
         )
 
-    def _note(self, value: Any) -> None:
-        if isinstance(value, Tensor):
-            if value.layout is torch.strided:
-                self._note_storage(value.untyped_storage())
-        elif isinstance(value, (tuple, list)):
-            for element in value:
-                self._note(element)
-
-    def _note_storage(self, storage: torch.UntypedStorage) -> None:
-        key, num_bytes = storage._cdata, storage.nbytes()
-        known = self._index.get(key)
-        if known is not None:
-            self._change_size(known, num_bytes)
-            return
-        index = len(self._bytes)
-        self._index[key] = index
-        self._bytes.append(num_bytes)
+    def _born(self, index: int) -> None:
         self._kinds.append(annotations.current_kind())
         if self._attributor:
             self._attributor.born()
         if self._in_forward:
             self._born_in_forward.add(index)
-        self._changes.append((index, num_bytes))
 
-        def died(_: Any) -> None:
-            del self._index[key]
-            self._references.pop(index, None)
-            self._born_in_forward.discard(index)
-            self._changes.append((index, -self._bytes[index]))
-
-        self._references[index] = weakref.ref(storage, died)
-
-    def _change_size(self, index: int, num_bytes: int) -> None:
-        if num_bytes != self._bytes[index]:
-            self._changes.append((index, num_bytes - self._bytes[index]))
-            self._bytes[index] = num_bytes
-
-    def _resized(self, storage: torch.UntypedStorage) -> None:
-        known = self._index.get(storage._cdata)
-        if known is not None:
-            self._change_size(known, storage.nbytes())
+    def _died(self, index: int) -> None:
+        self._born_in_forward.discard(index)
 
     def _gradient_accumulated(self, parameter: Tensor) -> None:
         if parameter.grad is not None:
@@ -177,20 +118,3 @@ class Tracker(TorchDispatchMode):
                 self._born_in_forward.clear()
         if not begins:
             self._marks.append(Mark(phase=phase, num_changes=len(self._changes)))
-
-
-@contextmanager
-def _observed_resizes(resized: Callable[[torch.UntypedStorage], None]) -> Iterator[None]:
-    """Calls `resized` after every `storage.resize_()`, which is no operator and so passes by a dispatch mode."""
-    original = torch.UntypedStorage.resize_
-
-    def resize_(self: torch.UntypedStorage, *args: Any) -> Any:
-        result = original(self, *args)
-        resized(self)
-        return result
-
-    torch.UntypedStorage.resize_ = resize_  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        torch.UntypedStorage.resize_ = original  # type: ignore[method-assign]

@@ -9,6 +9,9 @@ from revbench.models.networks.spiking_vgg import VGG11, vgg_bn, vgg_bn_events, v
 
 _IMAGES, _IMAGENET, _EVENTS = "images 3x32x32", "images 3x224x224", "event frames 2x48x48"
 
+_SMALL_EVENTS, _SMALL = "event frames 2x32x32", 32
+"""Of the families: frames small enough that a CPU learns digits in minutes."""
+
 _small_nf_resnet = partial(nf_resnet, num_classes=10, image_size=32)
 _gesture_vgg = partial(vgg_bn_events, num_classes=11, image_size=128, one_hot=False)
 
@@ -17,8 +20,18 @@ ENTRIES: list[ModelEntry] = [
     staged("vggbn", f"spiking VGG with batch norm, any depth and width; {_IMAGES}", vgg_bn, 5),
     staged("preactresnet", f"spiking PreAct-ResNet, any depth and width; {_IMAGES}", preact_resnet, 4),
     staged("nfresnet", f"spiking NF-ResNet, any depth and width; {_IMAGES}", _small_nf_resnet, 4),
-    staged("vggsws_event", f"spiking VGG with standardised weights, any depth and width; {_EVENTS}", vgg_sws_events, 5),
-    staged("vggbn_event", f"spiking VGG with batch norm, any depth and width; {_EVENTS}", vgg_bn_events, 5),
+    staged(
+        "vggsws_event",
+        f"spiking VGG with standardised weights, any depth and width; {_SMALL_EVENTS}",
+        partial(vgg_sws_events, image_size=_SMALL),
+        5,
+    ),
+    staged(
+        "vggbn_event",
+        f"spiking VGG with batch norm, any depth and width; {_SMALL_EVENTS}",
+        partial(vgg_bn_events, image_size=_SMALL),
+        5,
+    ),
     sized("vgg11sws", f"VGG-11 with standardised weights (OTTT); {_IMAGES}", vgg_sws, VGG11),
     sized("vgg11sws_event", f"VGG-11 with standardised weights (OTTT); {_EVENTS}", vgg_sws_events, VGG11),
     sized("vgg11bn_event48", f"VGG-11 with batch norm (SLTT); {_EVENTS}", vgg_bn_events, VGG11),

@@ -1,10 +1,14 @@
 """RevSResNet and its counterpart MS-ResNet (RevSNN, AAAI 2024)."""
 
+from functools import partial
+
 from revbench.models.entry import ModelEntry, sized, staged
 from revbench.models.networks.msresnet import msresnet, msresnet_events, msresnet_imagenet
 from revbench.models.networks.revsresnet import revsresnet, revsresnet_events
 
 _IMAGES, _EVENTS = "images 3x32x32", "event frames 2x128x128"
+_SMALL_EVENTS, _SMALL = "event frames 2x48x48", 48
+"""Of the families: frames small enough that a CPU learns digits in minutes."""
 
 
 def _families() -> list[ModelEntry]:
@@ -18,11 +22,16 @@ def _families() -> list[ModelEntry]:
             reversible=True,
             counterpart="msresnet",
         ),
-        staged("msresnet_event", f"MS-ResNet, any depth and width; {_EVENTS}", msresnet_events, 3),
+        staged(
+            "msresnet_event",
+            f"MS-ResNet, any depth and width; {_SMALL_EVENTS}",
+            partial(msresnet_events, image_size=_SMALL),
+            3,
+        ),
         staged(
             "revsresnet_event",
-            f"RevSResNet, any depth and width; {_EVENTS}",
-            revsresnet_events,
+            f"RevSResNet, any depth and width; {_SMALL_EVENTS}",
+            partial(revsresnet_events, image_size=_SMALL),
             3,
             reversible=True,
             counterpart="msresnet_event",

@@ -9,7 +9,8 @@ from revbench.models.networks.spikingformer import spikingformer, spikingformer_
 
 _IMAGES, _EVENTS = "images 3x32x32", "event frames 2x128x128"
 _ANY = "any depth, and any width that is a multiple of 8"
-_SMALL_EVENTS, _SMALL = "event frames 2x48x48", 48
+_SMALL_EVENTS, _SMALL = "event frames 2x64x64", 64
+_SDT_SMALL_EVENTS, _SDT_SMALL = "event frames 2x32x32", 32
 """Of the families: frames small enough that a CPU learns digits in minutes."""
 
 
@@ -37,7 +38,9 @@ def _families() -> list[ModelEntry]:
         ),
         deepened("sdt", f"Spike-driven Transformer, {_ANY}; {_IMAGES}", sdt),
         deepened(
-            "sdt_event", f"Spike-driven Transformer, {_ANY}; {_SMALL_EVENTS}", partial(sdt_events, image_size=_SMALL)
+            "sdt_event",
+            f"Spike-driven Transformer, {_ANY}; {_SDT_SMALL_EVENTS}",
+            partial(sdt_events, image_size=_SDT_SMALL),
         ),
     ]
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from revbench.models.networks.outside import UNKNOWN_CLASSES, OutsideNetwork
 from revbench.models.networks.spiking import InputShape, SpikingNetwork
 from revbench.models.networks.stepwise_loss import StepwiseLoss
 
@@ -48,7 +49,7 @@ class SpikingJellyNetwork(SpikingNetwork):
             `[T, B, K]`.
         input_shape: what the network reads; static images are seen T times.
         timesteps: T.
-        num_classes: K.
+        num_classes: K; None where it is not known.
         loss: where it is a mean over timesteps; None for the cross entropy of the mean of the logits.
 
     Raises:
@@ -60,7 +61,7 @@ class SpikingJellyNetwork(SpikingNetwork):
         module: nn.Module,
         input_shape: InputShape,
         timesteps: int,
-        num_classes: int,
+        num_classes: int | None = None,
         *,
         loss: StepwiseLoss | None = None,
     ) -> None:
@@ -72,7 +73,8 @@ class SpikingJellyNetwork(SpikingNetwork):
         self.module = module
         self.input_shape = input_shape
         self.timesteps = timesteps
-        self.num_classes = num_classes
+        self.num_classes = num_classes or UNKNOWN_CLASSES
+        self._knows_classes = num_classes is not None
         self.num_layers = sum(isinstance(part, _ConvNd | nn.Linear) for part in module.modules())
         self.num_blocks = 0
         self.criterion = loss
@@ -108,7 +110,8 @@ class SpikingJellyNetwork(SpikingNetwork):
         found: Tensor = (
             self.module(sequence) if self.multi_step else torch.stack([self.module(x_t) for x_t in sequence])
         )
-        expected = (self.timesteps, sequence.shape[1], self.num_classes)
+        num_classes = self.num_classes if self._knows_classes else found.shape[-1]
+        expected = (self.timesteps, sequence.shape[1], num_classes)
         if found.shape != expected:
             raise ValueError(f"the logits have shape {list(found.shape)}, not [T, B, K] = {list(expected)}")
         return found
@@ -157,6 +160,26 @@ class SpikingJellyNetwork(SpikingNetwork):
         raise NotImplementedError(
             "a second evaluation would move the potential of SpikingJelly's neurons on; use activations that are stored"
         )
+
+
+class LoopingNetwork(OutsideNetwork):
+    """A module that loops over time itself: its neurons are reset before and after, as its users would.
+
+    Args and raises: see `OutsideNetwork`.
+    """
+
+    def logits(self, x: Tensor) -> Tensor:
+        """See `OutsideNetwork`."""
+        functional.reset_net(self.module)
+        try:
+            return super().logits(x)
+        finally:
+            functional.reset_net(self.module)
+
+
+def has_neurons(module: nn.Module) -> bool:
+    """Whether neurons of SpikingJelly are in the module."""
+    return any(isinstance(part, NEURONS) for part in module.modules())
 
 
 def _sees_sequences(part: nn.Module) -> bool:

@@ -6,7 +6,6 @@ first block of stages 2 to 4 halves the resolution, with (neuron, convolution 1x
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import accumulate
 
 from torch import Tensor, nn
@@ -200,7 +199,7 @@ def msresnet_imagenet(
         widths=[width, 2 * width, 4 * width, 8 * width],
         stem=convolution_and_norm(IMAGENET.channels, width, kernel_size=7, stride=2),
         neuron=imagenet_neuron,
-        input_shape=replace(IMAGENET, height=image_size, width=image_size),
+        input_shape=IMAGENET.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         first_stride=2,
@@ -214,6 +213,7 @@ def msresnet_events(
     timesteps: int,
     width: int = 16,
     num_classes: int = 10,
+    image_size: int = EVENTS.height,
     published_buffers: bool = False,
 ) -> MSResNet:
     """MS-ResNet for event frames 2x128x128: 20 layers at 3, 3, 3 blocks (RevSNN's `ms_resnet20`).
@@ -227,7 +227,7 @@ def msresnet_events(
             *convolution_and_norm(EVENTS.channels, width, stride=2), nn.MaxPool2d(3, stride=2, padding=1)
         ),
         neuron=event_neuron,
-        input_shape=EVENTS,
+        input_shape=EVENTS.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
     )

@@ -94,7 +94,7 @@ class NFResNet(SpikingNetwork):
                 f"NF-ResNet takes sides of at least {SMALLEST_SIDE}"
             )
         plan = staged_blocks(blocks, (1, 2, 4, 8))
-        self.input_shape = replace(IMAGENET, height=image_size, width=image_size)
+        self.input_shape = IMAGENET.square(image_size)
         self.timesteps = timesteps
         self.num_classes = num_classes
         self.num_blocks = len(plan)

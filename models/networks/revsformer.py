@@ -21,7 +21,7 @@ from revbench.models.networks.spikingformer import (
     num_layers,
     read_out,
 )
-from revbench.models.networks.tokenizers import SpikingTokenizer, check_geometry, square
+from revbench.models.networks.tokenizers import SpikingTokenizer, check_geometry
 from revbench.models.reversible import Activations, Coupling, ReversibleSequence
 
 
@@ -102,7 +102,7 @@ def revsformer(
         num_heads=heads_for(width, 32) if num_heads is None else num_heads,
         pooling=IMAGE_POOLING,
         tau=IMAGE_TAU,
-        input_shape=square(CIFAR, image_size),
+        input_shape=CIFAR.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         activations=activations,
@@ -131,7 +131,7 @@ def revsformer_events(
         num_heads=heads_for(width, 16) if num_heads is None else num_heads,
         pooling=EVENT_POOLING,
         tau=EVENT_TAU,
-        input_shape=square(EVENTS, image_size),
+        input_shape=EVENTS.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         activations=activations,

@@ -133,6 +133,7 @@ def revsresnet_events(
     timesteps: int,
     width: int = 16,
     num_classes: int = 10,
+    image_size: int = EVENTS.height,
     activations: Activations = "recomputed",
     published_buffers: bool = False,
 ) -> RevSResNet:
@@ -147,7 +148,7 @@ def revsresnet_events(
             *convolution_and_norm(EVENTS.channels, 2 * width, stride=2), AveragePool(3, stride=2, padding=1)
         ),
         neuron=event_neuron,
-        input_shape=EVENTS,
+        input_shape=EVENTS.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         activations=activations,

@@ -16,7 +16,7 @@ from revbench.models.networks.spiking import CIFAR, EVENTS, IMAGENET, InputShape
 from revbench.models.networks.spiking_attention import MLP, check_heads
 from revbench.models.networks.spikingformer import num_layers
 from revbench.models.networks.stepwise_loss import StepwiseLoss
-from revbench.models.networks.tokenizers import SpikeDrivenTokenizer, check_geometry, square
+from revbench.models.networks.tokenizers import SpikeDrivenTokenizer, check_geometry
 from revbench.models.neurons import LIF
 
 
@@ -117,7 +117,7 @@ def sdt(
         width=width,
         num_heads=num_heads,
         pooling=(False, False, True, True),
-        input_shape=square(CIFAR, image_size),
+        input_shape=CIFAR.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         published_dead_parameters=published_dead_parameters,
@@ -140,7 +140,7 @@ def sdt_imagenet(
         width=width,
         num_heads=num_heads,
         pooling=(True, True, True, True),
-        input_shape=square(IMAGENET, image_size),
+        input_shape=IMAGENET.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         published_dead_parameters=published_dead_parameters,
@@ -163,7 +163,7 @@ def sdt_events(
         width=width,
         num_heads=num_heads,
         pooling=(False, True, True, True),
-        input_shape=square(EVENTS, image_size),
+        input_shape=EVENTS.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         published_dead_parameters=published_dead_parameters,
@@ -190,7 +190,7 @@ def sdt_events64(
         num_heads=num_heads,
         pooling=(False, False, True, True),
         max_filters=True,
-        input_shape=square(EVENTS, image_size),
+        input_shape=EVENTS.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         published_dead_parameters=published_dead_parameters,

@@ -1,7 +1,7 @@
 """What every network of the suite is to its callers: input, timesteps, logits per timestep, and its own counts."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch.nn.functional as F
@@ -24,10 +24,18 @@ class InputShape:
     height: int
     width: int
 
+    def square(self, image_size: int) -> "InputShape":
+        """The same kind of input with sides of `image_size` pixels."""
+        return replace(self, height=image_size, width=image_size)
+
     def of_batch(self, batch_size: int, timesteps: int) -> tuple[int, ...]:
         """The shape of the input tensor."""
         frame = (self.channels, self.height, self.width)
         return (batch_size, *frame) if self.kind == "images" else (timesteps, batch_size, *frame)
+
+    def __str__(self) -> str:
+        """As it is written on the command line: `3x32x32`, or `Tx2x128x128`."""
+        return f"{'Tx' if self.kind == 'events' else ''}{self.channels}x{self.height}x{self.width}"
 
 
 IMAGENET = InputShape(kind="images", channels=3, height=224, width=224)

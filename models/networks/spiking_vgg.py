@@ -14,7 +14,6 @@ VGG-F, OTTT's variant with a feedback connection, is left out.
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import zip_longest
 
 import torch.nn.functional as F
@@ -204,7 +203,7 @@ def vgg_sws(
     return StandardisedVGG(
         convolutions,
         width=width,
-        input_shape=replace(CIFAR, height=image_size, width=image_size),
+        input_shape=CIFAR.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         loss=StepwiseLoss(mse_share=0.05),
@@ -232,7 +231,7 @@ def vgg_bn(
     return BatchNormVGG(
         convolutions,
         width=width,
-        input_shape=replace(CIFAR, height=image_size, width=image_size),
+        input_shape=CIFAR.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         loss=StepwiseLoss(mse_share=0.05, one_hot=False),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from revbench.models.networks.published import with_published_buffers
 from revbench.models.networks.spiking import CIFAR, EVENTS, InputShape, SpikingNetwork, pooled_logits
 from revbench.models.networks.spiking_attention import MLP, SpikingSelfAttention, check_heads, heads_for
-from revbench.models.networks.tokenizers import SpikingTokenizer, check_geometry, square
+from revbench.models.networks.tokenizers import SpikingTokenizer, check_geometry
 
 IMAGE_POOLING = (False, False, True, True)
 EVENT_POOLING = (True, True, True, True)
@@ -133,7 +133,7 @@ def spikingformer(
         num_heads=heads_for(width, 32) if num_heads is None else num_heads,
         pooling=IMAGE_POOLING,
         tau=IMAGE_TAU,
-        input_shape=square(CIFAR, image_size),
+        input_shape=CIFAR.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         published_dead_parameters=published_dead_parameters,
@@ -165,7 +165,7 @@ def spikingformer_events(
         num_heads=heads_for(width, 16) if num_heads is None else num_heads,
         pooling=EVENT_POOLING,
         tau=EVENT_TAU,
-        input_shape=square(EVENTS, image_size),
+        input_shape=EVENTS.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         published_dead_parameters=published_dead_parameters,

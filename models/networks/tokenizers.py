@@ -17,7 +17,6 @@ $(1 - 1/(TBHW)) / (1 - 1/(BHW))$, since it is the unbiased one.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -28,11 +27,6 @@ from revbench.models.neurons import LIF, Neuron
 
 Encode = Callable[[nn.Module, Tensor], Tensor]
 """How a network takes its input through a stem: `SpikingNetwork.stem_once`."""
-
-
-def square(shape: InputShape, image_size: int) -> InputShape:
-    """The same kind of input with sides of `image_size` pixels."""
-    return replace(shape, height=image_size, width=image_size)
 
 
 def check_geometry(shape: InputShape, width: int, pooling: Sequence[bool]) -> None:

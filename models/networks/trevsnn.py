@@ -14,7 +14,6 @@ text says; here that is a choice (`states`), see `reversible.keeping`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -262,7 +261,7 @@ def trevsnn(
         widths=[width, 2 * width, 4 * width, 6 * width],
         num_blocks=num_blocks,
         kernel_size=3,
-        input_shape=replace(CIFAR, height=image_size, width=image_size),
+        input_shape=CIFAR.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         **choices,
@@ -283,7 +282,7 @@ def trevsnn_images(
         widths=widths,
         num_blocks=num_blocks,
         kernel_size=5,
-        input_shape=replace(IMAGENET, height=image_size, width=image_size),
+        input_shape=IMAGENET.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         **choices,
@@ -304,7 +303,7 @@ def trevsnn_events(
         widths=widths,
         num_blocks=num_blocks,
         kernel_size=3,
-        input_shape=replace(EVENTS, height=image_size, width=image_size),
+        input_shape=EVENTS.square(image_size),
         timesteps=timesteps,
         num_classes=num_classes,
         **choices,

@@ -100,6 +100,10 @@ FAKE_OPERATORS: dict[Any, Callable[..., Any]] = {_multi_step: _forward_fake, _mu
 """By operator, the function that makes its results on fake tensors: right in shape and type, without numbers."""
 
 
+FUNCTIONS: dict[Any, Callable[..., Any]] = {_multi_step: _forward, _multi_step_backward: _backward}
+"""By operator, the function that computes its results, by the operators of torch if need be."""
+
+
 def sweep(dynamics: Dynamics, x: Tensor, memory: Memory | None, *, keep_potential: bool) -> tuple[Tensor, Tensor]:
     """Spikes and, if kept, the potential before the reset, both `[T, B, ...]`; outside of autograd.
 

@@ -277,14 +277,15 @@ SMOKE = ["run", "-s", "smoke"]
         ([*SMOKE, "--set", "dtype=float8"], 'dtype cannot be the string "float8"; '),
         (
             [*SMOKE, "--set", "passes=speed"],
-            'passes cannot be the string "speed"; valid: energy, learning, memory, reversibility, similarity, time',
+            'passes cannot be the string "speed"; '
+            "valid: energy, joules, learning, memory, operations, reversibility, similarity, time",
         ),
         ([*SMOKE, "--set", "depth=1", "--set", "depth=2"], "depth is overridden twice; "),
         ([*SMOKE, "--only", "T=9"], "no case matches 'T=9'; choose from: "),
         ([*SMOKE, "--only", "colour=red"], "no case has the key of 'colour=red'; "),
         ([*SMOKE, "--limit", "0"], "the limit of cases must be at least 1, not 0"),
         ([*SMOKE, "--device", "gpu"], "there is no device 'gpu'; valid: auto, cpu, cuda"),
-        ([*SMOKE, "--format", "png,gif"], "there is no figure format 'gif'; valid: pdf, png, svg"),
+        ([*SMOKE, "--format", "png,gif"], "there is no format 'gif'; valid: csv, latex, md, pdf, png, svg"),
         ([*SMOKE, "--config", "nowhere.toml"], "cannot read the suite file nowhere.toml: No such file or directory; "),
         ([*SMOKE, "--config", "empty"], "cannot read the suite file empty: Is a directory; "),
         ([*SMOKE, "--config", "broken.toml"], "broken.toml is not TOML: "),
@@ -388,6 +389,8 @@ def test_an_interrupt_is_a_sentence(revbench: Command, monkeypatch: pytest.Monke
         (["list"], ["--config", "plugins included"]),
         (["summary"], ["MODEL", "--timesteps", "--depth", "--width", "--batch-size", "--levels", "one line a block"]),
         (["explain"], ["--model", "--against", "--levels", "--device", "--out", "--snapshot", "The rows add up"]),
+        (["predict"], ["--model", "--input", "--gpu", "--json", "requested, allocated and reserved"]),
+        (["validate"], ["--out", "--only", "--limit", "--limit-s", "--fresh", "Needs a GPU"]),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "-h"])

@@ -37,8 +37,8 @@ def sentence(tmp_path: Path, text: str) -> str:
 
 
 def test_axes_are_the_fields_of_a_case() -> None:
-    """Every field of a case but model and device is an axis, in the same order."""
-    assert [*Axes.model_fields] == [field for field in CASE_FIELDS if field not in {"model", "device"}]
+    """Every field of a case but model, device and checkpoint is an axis, in the same order."""
+    assert [*Axes.model_fields] == [field for field in CASE_FIELDS if field not in {"model", "device", "checkpoint"}]
 
 
 @pytest.mark.parametrize("name", ["records", "a/b", "..", ".hidden", "", "a\\\\b"])
@@ -79,7 +79,7 @@ def test_timeout_may_be_a_whole_number(tmp_path: Path) -> None:
             "predict = { batchsize = 1 }",
             "suites.small.predict.batchsize is not a known key; did you mean 'batch_size'?",
         ),
-        ('"a\\nb" = 4', 'suites.small."a\\nb" is not a known key; valid: activations, batch_size, claim, '),
+        ('"a\\nb" = 4', 'suites.small."a\\nb" is not a known key; valid: activations, batch_size, bptt_only, claim, '),
         ("depth = '4'", 'suites.small.depth must be an integer, not the string "4"'),
         ("depth = true", "suites.small.depth must be an integer, not the boolean true"),
         ("depth = 4.0", "suites.small.depth must be an integer, not the float 4.0"),
@@ -94,7 +94,7 @@ def test_timeout_may_be_a_whole_number(tmp_path: Path) -> None:
         (
             "passes = ['speed']",
             'suites.small.passes cannot be the string "speed"; '
-            "valid: energy, learning, memory, reversibility, similarity, time",
+            "valid: energy, joules, learning, memory, operations, reversibility, similarity, time",
         ),
         ("timeout_s = true", "suites.small.timeout_s must be a number, not the boolean true"),
         ("timeout_s = inf", "suites.small.timeout_s must be a finite number, not the float Infinity"),

@@ -280,6 +280,21 @@ def test_a_prediction_has_its_own_folder(elsewhere: Path, revbench: Command) -> 
     assert [record.status for record in closing(records)] == ["ok", "ok"]
 
 
+def test_a_prediction_counts_operations_where_the_suite_does(elsewhere: Path, revbench: Command) -> None:
+    """Both are known without numbers; times are not."""
+    sizes = ("--set", "depth=1", "--set", "timesteps=2", "--set", "width=4", "--set", "batch_size=1")
+    predicted = revbench(
+        "run", "-s", "complexity", *sizes, "--only", "model=msresnet", "--only", "rule=sltt", "--predict"
+    )
+    assert (predicted.returncode, predicted.stderr) == (0, "")
+    records = read_records(elsewhere / "runs" / "complexity-predicted" / RECORDS_NAME)
+    assert [(record.pass_name, record.status) for record in closing(records)] == [
+        ("memory", "ok"),
+        ("operations", "ok"),
+    ]
+    assert next(record.value for record in records if record.metric == "training_macs")
+
+
 def test_figures_come_in_the_formats_asked_for(folder: Path, revbench: Command) -> None:
     """`--format` is what is drawn, and all that is announced."""
     for path in folder.glob("smoke.*"):
@@ -428,6 +443,25 @@ def test_what_a_similarity_pass_found_is_a_line() -> None:
     found.append(Measurement(metric="test_accuracy", value=1, unit="1"))
     told = "gradient cosine 0.969 (stage ends), - (elsewhere), -0.250 (nowhere)"
     assert finding(outcome(pass_name="similarity", measurements=found)).plain == told
+
+
+def test_energies_in_one_line() -> None:
+    """What was counted, what one image takes dense, and what was metered or why not."""
+
+    def told(pass_name: PassName, values: dict[str, float | None], detail: str = "") -> str:
+        found = [Measurement(metric=m, value=value, unit="", detail=detail) for m, value in values.items()]
+        return finding(Outcome(case=A, pass_name=pass_name, measurements=found)).plain
+
+    counted = told("energy", {"acs": 3.264e6, "macs": 2.1e5, "operations_energy_j": 3.914e-6})
+    assert counted == "3.26 million AC + 0.21 million MAC per image, 3.91 µJ at 45 nm"
+    dense = told("operations", {"dense_macs": 1.6e7, "training_macs": 4.8e7})
+    assert dense == "16 million MAC per image, 48 million in training"
+    joules = {"training_net_j": 0.0123, "training_gross_j": 0.02, "inference_net_j": 0.004}
+    assert told("joules", joules) == "training 0.0123 J per image, inference 0.004 J per image"
+    assert told("joules", dict.fromkeys(joules), "no counter") == "not metered: no counter"
+    assert told("joules", {**joules, "inference_net_j": None}, "too little") == (
+        "training 0.0123 J per image, not metered: too little"
+    )
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

@@ -7,7 +7,7 @@ import pytest
 from revbench.bench.cases import Case
 from revbench.bench.catalog import Catalog
 from revbench.bench.config import Config, Suite, find_config, load_config
-from revbench.bench.errors import ConfigError
+from revbench.bench.errors import ConfigError, nearest
 from revbench.bench.suites import expand, parse_overrides, select
 
 PACKAGED = [
@@ -22,9 +22,17 @@ PACKAGED = [
     "gradient-similarity",
     "ann-vs-snn",
     "timestep-scaling",
+    "complexity",
     "learning",
     "learning-transformers",
     "learning-events",
+    "energy",
+    "energy-transformers",
+    "inference-cost",
+    "inference-cost-trained",
+    "gate",
+    "gate-events",
+    "gate-half-precision",
 ]
 
 
@@ -37,6 +45,15 @@ class FakeCatalog:
     def names(self) -> list[str]:
         """Families, then models of a fixed size."""
         return [*FAMILIES, "msresnet18", "revsresnet21"]
+
+    def check(self, name: str) -> None:
+        """All of them."""
+        if name not in self.names():
+            raise ConfigError(f"there is no model {name!r}; {nearest(name, self.names())}")
+
+    def takes_width(self, name: str) -> bool:
+        """The families."""
+        return self.takes_depth(name)
 
     def rules(self) -> list[str]:
         """Two rules."""
@@ -90,7 +107,31 @@ def test_packaged_suites_are_all_tested() -> None:
     config = load_config(find_config())
     assert list(config.suites) == PACKAGED
     predicted = [config.suite(name).for_prediction().batch_size for name in PACKAGED]
-    assert predicted == [(128,), (32,), (16,), (2,), (128,), (2,), *[(32,)] * 8]
+    assert predicted == [
+        (128,),
+        (32,),
+        (16,),
+        (2,),
+        (128,),
+        (2,),
+        *[(32,)] * 5,
+        (8,),
+        *[(32,)] * 3,
+        *[(32,), (32,), (1,), (32,)],
+        *[(2,)] * 3,
+    ]
+
+
+def test_models_that_bptt_alone_trains() -> None:
+    """They have no case of another rule, and all others have them all."""
+    cases = expand(suite(rule=["sltt", "bptt"], bptt_only=["revsresnet"], depth=1), "cpu", CATALOG)
+    assert labels(cases) == [
+        "msresnet sltt depth=1 T=4 batch=1",
+        "msresnet depth=1 T=4 batch=1",
+        "revsresnet depth=1 T=4 batch=1",
+    ]
+    with pytest.raises(ConfigError, match="'revresnet'; did you mean 'revsresnet'"):
+        expand(suite(bptt_only="revresnet", depth=1), "cpu", CATALOG)
 
 
 def test_models_under_comparison_are_neighbours() -> None:

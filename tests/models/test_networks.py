@@ -179,7 +179,7 @@ def test_pooling(name: str, expected: list[str]) -> None:
     ("name", "expected"),
     [
         ("revsresnet", [(8, 32), (16, 16), (32, 8), (56, 4)]),
-        ("revsresnet_event", [(4, 32), (8, 16), (12, 8)]),
+        ("revsresnet_event", [(4, 12), (8, 6), (12, 3)]),
     ],
 )
 def test_stages_of_revsresnet(name: str, expected: list[tuple[int, int]]) -> None:
@@ -196,7 +196,7 @@ def test_stages_of_revsresnet(name: str, expected: list[tuple[int, int]]) -> Non
     ("name", "expected"),
     [
         ("msresnet", [(8, 32), (16, 16), (32, 8), (64, 4)]),
-        ("msresnet_event", [(4, 32), (8, 16), (16, 8)]),
+        ("msresnet_event", [(4, 12), (8, 6), (16, 3)]),
     ],
 )
 def test_stages_of_msresnet(name: str, expected: list[tuple[int, int]]) -> None:

@@ -69,7 +69,7 @@ def test_event_frames_go_through_the_stem_together(name: str) -> None:
     network.get_submodule("stem").register_forward_hook(lambda _m, inputs, _y: seen.append(tuple(inputs[0].shape)))
     x = random_input(network)
     logits = network(x)
-    assert seen == [(6, 2, 128, 128)]
+    assert seen == [(6, 2, 48, 48)]
     assert not torch.allclose(network(x.flip(0)).mean(0), logits.mean(0))
 
 
@@ -94,17 +94,17 @@ def test_wrong_images_are_refused(name: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
-        ("revsresnet_event", (3, 2, 3, 128, 128)),
-        ("revsresnet_event", (4, 2, 2, 128, 128)),
-        ("revsresnet_event", (2, 3, 2, 128, 128)),
-        ("msresnet_event", (2, 2, 128, 128)),
+        ("revsresnet_event", (3, 2, 3, 48, 48)),
+        ("revsresnet_event", (4, 2, 2, 48, 48)),
+        ("revsresnet_event", (2, 3, 2, 48, 48)),
+        ("msresnet_event", (2, 2, 48, 48)),
         ("msresnet_event", (3, 2, 2, 64, 64)),
-        ("msresnet_event", (1, 3, 2, 2, 128, 128)),
+        ("msresnet_event", (1, 3, 2, 2, 48, 48)),
     ],
 )
 def test_wrong_event_frames_are_refused(name: str, shape: tuple[int, ...]) -> None:
     """Another T, another number of channels, another size or a missing dimension is named beside what is read."""
-    expected = r"this network reads \[T, B, C, H, W\] = \[3, B, 2, 128, 128\]"
+    expected = r"this network reads \[T, B, C, H, W\] = \[3, B, 2, 48, 48\]"
     with pytest.raises(ValueError, match=expected) as error:
         small(name)(torch.zeros(shape))
     assert f"shape {list(shape)};" in str(error.value)

@@ -113,6 +113,18 @@ def test_many_lines_have_a_legend() -> None:
     assert first.get_linestyle() != second.get_linestyle()
 
 
+def test_more_variants_than_line_styles_differ_in_colour() -> None:
+    """Two rules of one model never look the same."""
+    rules = ("bptt", "ottt_a", "ottt_o", "sltt", "sltt-1")
+    rows = [
+        CaseRow(case=Case(model=model, rule=rule, depth=depth), activation_peak_bytes=depth, peak_bytes=depth)
+        for model, rule in [("revsresnet", "bptt"), *(("msresnet", rule) for rule in rules)]
+        for depth in (1, 2)
+    ]
+    drawn = measured_lines(growth_figure(rows, "", "depth").axes[0])
+    assert len({(line.get_color(), line.get_marker(), line.get_linestyle()) for line in drawn}) == len(drawn) == 6
+
+
 def test_a_line_without_points_is_in_the_legend(depth_records: list[Record]) -> None:
     """A model that failed at every depth cannot be named at the end of a line."""
     rows = [row for row in case_rows(depth_records) if row.case.depth == 8]

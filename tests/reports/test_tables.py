@@ -18,35 +18,45 @@ METRICS = tuple(
     for metric in ("reconstruction_error", "flipped_spike_share", "gradient_error", "gradient_cosine")
 )
 RECORDS_CSV = """\
-case_id,model,rule,loss,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,pass,metric,value,\
-unit,counter,status,detail,at
-3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,memory,status,,,,oom,\
+case_id,model,rule,loss,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,checkpoint,pass,\
+metric,value,unit,counter,status,detail,at
+3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,memory,status,,,,oom,\
 "60 MiB were asked for, 12 MiB were free",2026-01-02T03:04:05.000000+00:00
-3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,time,status,,,,oom,\
+3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,time,status,,,,oom,\
 "60 MiB were asked for, 12 MiB were free",2026-01-02T03:04:05.000000+00:00
-4222e8c4eaa2897e,revsresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,memory,num_parameters,3000000,1,\
+4222e8c4eaa2897e,revsresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,memory,num_parameters,3000000,1,\
 ,ok,,2026-01-02T03:04:05.000000+00:00
 """
 
 CASES_CSV = """\
-case_id,model,rule,loss,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,num_layers,\
-num_blocks,num_parameters,peak_bytes,peak_bytes_per_image,activation_peak_bytes,activation_peak_bytes_per_image,\
+case_id,model,rule,loss,depth,width,activations,states,timesteps,batch_size,dtype,optimizer,device,seed,checkpoint,\
+num_layers,num_blocks,num_parameters,peak_bytes,peak_bytes_per_image,activation_peak_bytes,activation_peak_bytes_per_image,\
 forward_end_activation_bytes,forward_end_activation_bytes_per_image,cuda_requested_bytes,cuda_allocated_bytes,\
 cuda_reserved_bytes,process_bytes,step_s,step_spread_s,images_per_s,\
 reconstruction_error,flipped_spike_share,gradient_cosine,gradient_error,unprotected_reconstruction_error,\
 unprotected_flipped_spike_share,unprotected_gradient_cosine,unprotected_gradient_error,test_accuracy,train_s,\
-similarity_stage_ends,similarity_elsewhere,similarity_nowhere,status,detail
-2fcff3e04c848e96,msresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,34,16,\
+similarity_stage_ends,similarity_elsewhere,similarity_nowhere,\
+dense_macs,sops,acs,macs,firing_rate,input_rate,operations_break_even_rate,break_even_rate,\
+on_chip_break_even_rate,sram_dram_break_even_rate,no_reuse_break_even_rate,literature_energy_j,\
+operations_energy_j,with_neurons_energy_j,lowest_energy_j,highest_energy_j,dense_energy_j,quantised_energy_j,\
+quantised_spiking_energy_j,training_macs,recomputed_macs,training_net_j,training_net_j_margin,training_gross_j,\
+inference_net_j,inference_net_j_margin,inference_gross_j,\
+status,detail
+2fcff3e04c848e96,msresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,,34,16,\
 3000000,77943040,38971520.0,41943040,20971520.0,\
-40894464,20447232.0,,,,,0.2,0.004,10.0,,,,,,,,,,,,,,ok,
-3b450f4dcf21b939,revsresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,37,16,\
+40894464,20447232.0,,,,,0.2,0.004,10.0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
+,ok,
+3b450f4dcf21b939,revsresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,,37,16,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
-26214400,13107200.0,,,,,0.32,0.0064,6.25,,,,,,,,,,,,,,ok,
-3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,,\
-,,,,,,,,,,,,,,,,,,,,,,,,,,,memory: oom,"60 MiB were asked for, 12 MiB were free"
-4222e8c4eaa2897e,revsresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,69,32,\
+26214400,13107200.0,,,,,0.32,0.0064,6.25,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
+,ok,
+3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,,,\
+,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
+,memory: oom,"60 MiB were asked for, 12 MiB were free"
+4222e8c4eaa2897e,revsresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,69,32,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
-26214400,13107200.0,,,,,,,,,,,,,,,,,,,,,time: timeout,stopped after 60 s
+26214400,13107200.0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
+,time: timeout,stopped after 60 s
 """
 
 TERMINAL_TABLE = """\

@@ -23,11 +23,11 @@ from revbench.bench.energy.model import (
     chip_j,
     dense_twin_j,
     literature_j,
-    quantised,
     with_memory_j,
     with_neurons_j,
 )
 from revbench.bench.energy.observe import observe, observe_network
+from revbench.bench.energy.quantised import quantised
 from revbench.bench.energy.traffic import Traffic, dense_traffic, traffic
 
 PJ = 1e-12
