@@ -66,7 +66,7 @@ def firing_map(model: ModelEnergy) -> np.ndarray:
     sums, counts = np.zeros((num_layers, timesteps)), np.zeros((num_layers, timesteps))
     for row in counted:
         for rate in row.energy.rates:
-            where = (rate.layer - 1, slice(None) if rate.timestep is None else rate.timestep)
+            where = (rate.layer - 1, slice(None) if rate.timestep is None else rate.timestep - 1)
             sums[where] += rate.rate
             counts[where] += 1
     return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
@@ -82,12 +82,12 @@ def _draw(axes: Axes, found: np.ndarray, model: ModelEnergy, largest: float) -> 
         write(axes, word, (0.5, 0.5), (0, 0), GREY, ha="center", xycoords="axes fraction")
         return []
     num_layers, timesteps = found.shape
-    extent = (-0.5, timesteps - 0.5, num_layers + 0.5, 0.5)
+    extent = (0.5, timesteps + 0.5, num_layers + 0.5, 0.5)
     image = axes.imshow(
         found, cmap=COLOURS_OF_RATES, vmin=0, vmax=largest, aspect="auto", extent=extent, interpolation="nearest"
     )
     layers, steps = np.nonzero(found == 0)
-    axes.plot(steps, layers + 1, **CROSS)
+    axes.plot(steps + 1, layers + 1, **CROSS)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     return [image]

@@ -57,12 +57,13 @@ def test_every_file_that_the_readme_links_to_exists() -> None:
     assert [target for target in targets if not (ROOT / target).exists()] == []
 
 
-COMMANDS = sorted(set(re.findall(r"`?(revbench (?:run|report|list|summary)\b[^`\n#]*)", README)))
+NAMES = "run|report|compare|list|summary|explain|predict|validate|check|baseline write"
+COMMANDS = sorted(set(re.findall(rf"`?(revbench (?:{NAMES})\b[^`\n#]*)", README)))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_the_readme_is_known(command: str) -> None:
     """Options in the README's commands are those of `--help`."""
     words = command.split()
-    shown = run(words[1], "--help", cwd=ROOT.parent).stdout
+    shown = run(*words[1 : 3 if words[1] == "baseline" else 2], "--help", cwd=ROOT.parent).stdout
     assert [word for word in words if word.startswith("--") and word not in shown] == []

@@ -201,7 +201,10 @@ def _rates(found: Observation) -> list[Measurement]:
     numbers = {layer: number for number, layer in enumerate(dict.fromkeys(row.layer for row in found.firing), start=1)}
     return [
         Measurement(
-            metric=FiringMetric(numbers[row.layer], row.timestep).name, value=row.rate, unit="1", detail=row.layer
+            metric=FiringMetric(numbers[row.layer], None if row.timestep is None else row.timestep + 1).name,
+            value=row.rate,
+            unit="1",
+            detail=row.layer,
         )
         for row in found.firing
     ]

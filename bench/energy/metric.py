@@ -1,4 +1,4 @@
-"""What firing rates and energies are called in records, and back: `firing_rate_layer_3_timestep_0`."""
+"""What firing rates and energies are called in records, and back: `firing_rate_layer_3_timestep_1`."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class FiringMetric:
 
     Attributes:
         layer: of neurons, counted from 1 in the order of the forward pass.
-        timestep: from 0; None for a layer that has a timestep of its own, or none.
+        timestep: counted from 1; None for a layer that has a timestep of its own, or none.
     """
 
     layer: int

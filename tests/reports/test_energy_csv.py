@@ -49,7 +49,7 @@ def test_firing_rates(tmp_path: Path) -> None:
     assert text.startswith(FIRING_HEADER)
     lines = list(csv.DictReader(text.splitlines()))
     assert [(x["layer"], x["name"], x["timestep"]) for x in lines] == [
-        (str(layer), name, str(T)) for layer, name in ((1, "neuron"), (2, "last_neuron")) for T in range(4)
+        (str(layer), name, str(t)) for layer, name in ((1, "neuron"), (2, "last_neuron")) for t in range(1, 5)
     ]
     rates = {r.metric: r.value for r in records if FiringMetric.parse(r.metric)}
     assert [float(x["firing_rate"]) for x in lines] == list(rates.values())

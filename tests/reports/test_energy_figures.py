@@ -97,7 +97,7 @@ def test_silent_cells_are_crossed(rows: list[CaseRow]) -> None:
         layers, steps = np.nonzero(firing_map(model) == 0)
         (crosses,) = axes.lines
         assert [tuple(point) for point in crosses.get_xydata()] == [
-            (step, layer + 1) for step, layer in zip(steps, layers, strict=True)
+            (step + 1, layer + 1) for step, layer in zip(steps, layers, strict=True)
         ]
     assert len(figure.axes[1].lines[0].get_xydata()) > 0
 

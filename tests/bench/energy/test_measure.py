@@ -153,7 +153,7 @@ def test_fake_tensors_are_unsupported() -> None:
         energy_pass(case(device="fake"))
 
 
-@pytest.mark.parametrize("metric", [FiringMetric(3), FiringMetric(12, 0), FiringMetric(1, 10)])
+@pytest.mark.parametrize("metric", [FiringMetric(3), FiringMetric(12, 1), FiringMetric(1, 10)])
 def test_names_of_rates(metric: FiringMetric) -> None:
     """There and back; other names are none."""
     assert FiringMetric.parse(metric.name) == metric
