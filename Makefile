@@ -34,6 +34,9 @@ benchmark: $(VENV)/installed
 		--set models=revsresnet21,revsresnet37 --set dtype=float64,float32 --set batch_size=4
 	$(BIN)/python -m revbench.bench.benchmarks.rules
 	$(BIN)/python -m revbench.bench.benchmarks.models
+	$(BIN)/python -m revbench.bench.benchmarks.counting
+	$(BIN)/python -m revbench.bench.benchmarks.tracing
+	$(BIN)/python -m revbench.bench.benchmarks.gate
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
