@@ -43,7 +43,9 @@ from revbench.models.rules import BPTT
 
 OTTT = Dynamics(leak=0.5, v_reset=None, detach_reset=True, surrogate=Sigmoid(4.0))
 SLTT = Dynamics(leak=1 - 1 / 1.1, v_reset=None, detach_reset=False, surrogate=Triangle(1.0))
-FAMILIES = ("vggsws", "vggbn", "preactresnet", "nfresnet")
+SIDES = {"vggsws": 32, "vggbn": 32, "preactresnet": 32, "nfresnet": 64}
+"""Of the images that the small networks read."""
+FAMILIES = tuple(SIDES)
 
 
 def on_meta(name: str, *, timesteps: int = 1, **options: Any) -> SpikingNetwork:
@@ -220,7 +222,7 @@ def test_depth_and_width_of_families(name: str, depth: int) -> None:
     assert network.num_blocks == (0 if is_vgg else 4 * depth)
     assert network.num_layers == (1 + 5 * depth if is_vgg else 2 + 8 * depth)
     assert {out_channels for _, out_channels, _, _ in geometries(network)} == {8, 16, 32, 64}
-    assert network.input_shape.of_batch(2, 3) == (2, 3, 32, 32)
+    assert network.input_shape.of_batch(2, 3) == (2, 3, SIDES[name], SIDES[name])
     assert network.num_classes == 10
 
 
@@ -746,7 +748,8 @@ def test_the_smallest_images(name: str, smallest: int) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_images_of_another_form_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"this network reads \[B, C, H, W\] = \[B, 3, 32, 32\]"):
+    side = SIDES[name]
+    with pytest.raises(ValueError, match=rf"this network reads \[B, C, H, W\] = \[B, 3, {side}, {side}\]"):
         on_meta(name, depth=1, width=8)(torch.zeros(2, 3, 28, 28, device="meta"))
 
 
@@ -754,3 +757,17 @@ def test_the_vggs_differ() -> None:
     """The two families are two classes."""
     assert isinstance(on_meta("vggsws", depth=1), StandardisedVGG)
     assert isinstance(on_meta("vggbn", depth=1), BatchNormVGG)
+
+
+def test_the_small_nf_resnet_sees_more_than_the_corner_of_an_image() -> None:
+    """Its residuals begin at 0, so the shortcuts alone tell images apart at first; each reads one pixel of four."""
+    torch.manual_seed(0)
+    network = registry.build("nfresnet", timesteps=4, depth=1, width=8)
+    seen: list[Tensor] = []
+    network.get_submodule("head").register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
+    side = network.input_shape.height
+    images = 2 * torch.randn(8, 3, side, side)
+    images[..., : side // 4, : side // 4] = 0
+    network(images)
+    (features,) = seen
+    assert float(features.detach().std(-2).max()) > 0.01
