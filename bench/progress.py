@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from revbench.bench.cases import CASE_FIELDS, Case
 from revbench.bench.records import Measurement, PassName
 from revbench.bench.runner import Job, Outcome
 from revbench.bench.similarity.metric import KEPT, SimilarityMetric
-from revbench.bench.terminal import progress_bar
 
 
 class RunProgress:
@@ -26,7 +26,15 @@ class RunProgress:
     def __init__(self, cases: Sequence[Case], done: int, total: int, console: Console) -> None:
         # What all cases have in common stands in the table; here it would only make lines wrap.
         self._names = [name for name in CASE_FIELDS if len({getattr(case, name) for case in cases}) > 1]
-        self._progress = progress_bar(console)
+        self._progress = Progress(
+            SpinnerColumn(),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            transient=True,
+        )
         self._task = self._progress.add_task("", total=total, completed=done)
 
     def __enter__(self) -> Self:

@@ -181,7 +181,7 @@ class CaseProcess:
 
     def _start(self) -> None:
         try:
-            with interrupts_blocked():
+            with _interrupts_blocked():
                 if self.case.device == "cuda":
                     self._process.start()
                     return
@@ -271,7 +271,7 @@ def process_context(device: Device) -> SpawnContext | ForkServerContext:
 
 
 @contextmanager
-def interrupts_blocked() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """Processes started inside this block never see Ctrl-C, which a terminal sends to all; the runner answers it."""
     resource_tracker.ensure_running()  # unblocks them when it is started later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -1,7 +1,6 @@
 """What the commands share: the terminal they print to, and options that several of them have."""
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from revbench.bench.errors import ConfigError, nearest
 
@@ -12,20 +11,6 @@ TABLE_FORMATS = ("csv", "md", "latex")
 def console(*, stderr: bool = False) -> Console:
     """The terminal; what models, suites and paths are called is shown as it is, brackets and colons included."""
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
-
-
-def progress_bar(shown_on: Console, *, disable: bool = False) -> Progress:
-    """Of long work: how many of how many, since when, and what at this moment; gone when it ends."""
-    return Progress(
-        SpinnerColumn(),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=shown_on,
-        transient=True,
-        disable=disable,
-    )
 
 
 def parse_formats(text: str, kind: str = "figure format", valid: tuple[str, ...] = FORMATS) -> tuple[str, ...]:
