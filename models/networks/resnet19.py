@@ -12,9 +12,14 @@ this; the threshold-dependent batch norm of other versions is left out, as is th
 The spiking network's neuron: h = v/2 + x, spike where h reaches 1, hard reset to 0 that is *not* detached, triangle
 with alpha 1. The published code fires above 1 only; that differs where h is exactly 1.
 
+The hidden linear layer begins with larger weights than in the published code, whose default gives its neurons currents
+of about 0.1 for a threshold of 1: they are silent at first, and after eight epochs on digits half of those of a small
+network still were, with 91 % of the test digits told apart instead of 98 %.
+
 Its counterpart has ReLU for neurons and no time: one pass over the image, whatever T.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
@@ -26,6 +31,9 @@ from revbench.models.neurons import LIF, Neuron, Triangle
 
 RESNET19 = (3, 3, 2)
 """Blocks of each stage."""
+
+HIDDEN_GAIN = 4.0
+"""Of the weights of the hidden linear layer: firing rates, of 0.2 to 0.3, times this give currents of about 1."""
 
 MakeActivation = Callable[[], nn.Module]
 
@@ -103,7 +111,10 @@ class SpikingResNet(SpikingNetwork):
             channels = factor * width
         self.head = nn.Sequential()
         if hidden_layer:
-            self.head.extend([nn.Linear(channels, 4 * width), self.activation()])
+            hidden, activation = nn.Linear(channels, 4 * width), self.activation()
+            if isinstance(activation, Neuron):
+                nn.init.normal_(hidden.weight, std=HIDDEN_GAIN / math.sqrt(channels))
+            self.head.extend([hidden, activation])
             channels = 4 * width
         self.head.append(nn.Linear(channels, num_classes))
         initialise(self)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class StepwiseBatchNorm(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` applied to each timestep of `[T, B, C, H, W]`, in order.
+    """`nn.BatchNorm2d` applied to each timestep of `[T, B, C, H, W]`, in order; `momentum` means the same.
 
     Kept for the backward pass: the input, and two numbers a channel and timestep.
 
@@ -33,10 +33,18 @@ class StepwiseBatchNorm(nn.BatchNorm2d):
             # Constants normalise every frame alike.
             return super().forward(x.flatten(0, 1)).view(x.shape)
         running = (self.running_mean, self.running_var) if self.training else (None, None)
+        momenta = self._momenta(x.shape[0])
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(x.shape[0])
-        normalised: Tensor = _StepwiseBatchNorm.apply(x, self.weight, self.bias, *running, self.momentum, self.eps)
+        normalised: Tensor = _StepwiseBatchNorm.apply(x, self.weight, self.bias, *running, momenta, self.eps)
         return normalised
+
+    def _momenta(self, timesteps: int) -> list[float]:
+        """The share of each timestep in the running statistics, which without a momentum are the mean of all."""
+        if self.momentum is not None or self.num_batches_tracked is None:
+            return [self.momentum or 0.0] * timesteps
+        before = int(self.num_batches_tracked)
+        return [1 / (before + number) for number in range(1, timesteps + 1)]
 
 
 class _StepwiseBatchNorm(torch.autograd.Function):
@@ -48,7 +56,7 @@ class _StepwiseBatchNorm(torch.autograd.Function):
         bias: Tensor,
         running_mean: Tensor | None,
         running_var: Tensor | None,
-        momentum: float,
+        momenta: list[float],
         epsilon: float,
     ) -> Tensor:
         normalised = torch.empty_like(x)
@@ -62,7 +70,7 @@ class _StepwiseBatchNorm(torch.autograd.Function):
                 running_mean,
                 running_var,
                 True,
-                momentum,
+                momenta[t],
                 epsilon,
                 out=normalised[t],
                 save_mean=mean[t],

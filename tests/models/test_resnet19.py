@@ -189,6 +189,22 @@ def test_relu_knows_no_time() -> None:
     assert losses[-1] < 0.75 * losses[0]
 
 
+@pytest.mark.parametrize("width", [8, 64])
+def test_every_layer_fires_from_the_beginning(width: int) -> None:
+    """The hidden linear layer too, which was silent with the default weights of a linear layer."""
+    torch.manual_seed(0)
+    network = SpikingResNet((1, 1, 1), width=width, timesteps=4)
+    rates: dict[str, float] = {}
+    for name, neuron in network.named_modules():
+        if isinstance(neuron, Neuron):
+            neuron.register_forward_hook(lambda _, __, spikes, name=name: rates.update({name: float(spikes.mean())}))
+    with torch.no_grad():
+        network(torch.randn(8, 3, 32, 32))
+    assert "head.1" in rates
+    assert len(rates) == 8
+    assert all(0.05 < rate < 0.5 for rate in rates.values()), rates
+
+
 def test_spikes_learn() -> None:
     """A few steps on one batch lower the loss of the spiking network."""
     network, _ = small(SpikingResNet, 2)

@@ -11,7 +11,14 @@ from torch import Tensor
 from revbench.bench.cases import Case
 from revbench.bench.errors import DivergedError
 from revbench.bench.learning.digits import digits_for
-from revbench.bench.learning.measure import Recipe, accuracy, learning_pass, train
+from revbench.bench.learning.measure import (
+    NUM_STATISTICS_DIGITS,
+    Recipe,
+    accuracy,
+    learning_pass,
+    take_statistics,
+    train,
+)
 from revbench.bench.training import prepare
 from revbench.bench.worker import describe_failure
 from revbench.models.networks.spiking import CIFAR, SpikingNetwork
@@ -80,6 +87,40 @@ class Oracle(SpikingNetwork):
         """Logits `[2, B, 10]`, whose sum over time tells the pixel."""
         told = torch.nn.functional.one_hot(x[:, 0, 0, 0].long(), 10).float()
         return torch.stack([2 * told, told.roll(1, 1)])
+
+
+def stem_statistics(network: Any, digits: Any) -> tuple[Tensor, Tensor]:
+    """Mean and variance of what the stem's batch norm reads of the digits that statistics are taken from."""
+    convolution = network.stem[0]
+    with torch.no_grad():
+        frames = convolution(digits.train_inputs[:NUM_STATISTICS_DIGITS])
+    return frames.mean((0, 2, 3)), frames.var((0, 2, 3))
+
+
+def test_statistics_are_those_of_the_digits_and_training_does_not_see_them() -> None:
+    """The mean over batches of mean and variance, whatever was there before; momenta stay, nothing learnt moves."""
+    network: Any = prepare(Case(model="revsresnet", depth=1, width=8, timesteps=2)).model
+    norm, digits = network.stem[1], digits_for(CIFAR, timesteps=2)
+    norm.running_mean.fill_(7)
+    before = [parameter.clone() for parameter in network.parameters()]
+    take_statistics(network, digits, 32)
+    mean, variance = stem_statistics(network, digits)
+    assert mean.abs().max() > 0.01
+    torch.testing.assert_close(norm.running_mean, mean, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(norm.running_var, variance, rtol=0.02, atol=0)
+    assert norm.momentum == 0.1
+    assert all(torch.equal(old, new) for old, new in zip(before, network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("rule", "taken_anew"), [("bptt", False), ("sltt", True), ("tbptt-1", True)])
+def test_rules_that_simulate_in_parts_are_tested_with_statistics_taken_anew(rule: str, taken_anew: bool) -> None:
+    """Those of whole simulations; BPTT, which sees these, keeps its running averages."""
+    case = Case(model="revsresnet", rule=rule, depth=1, width=4, timesteps=2, batch_size=256)
+    training, digits = prepare(case), digits_for(CIFAR, timesteps=2)
+    next(train(training, Recipe(num_epochs=1)))
+    network: Any = training.model
+    mean, _ = stem_statistics(network, digits)
+    assert torch.allclose(network.stem[1].running_mean, mean, rtol=1e-4, atol=1e-5) is taken_anew
 
 
 def test_accuracy_counts() -> None:
