@@ -3,7 +3,7 @@
 from revbench.bench.errors import ConfigError, nearest
 from revbench.models import registry, target
 from revbench.models.registry import ModelEntry
-from revbench.models.rules import RULES, is_rule
+from revbench.models.rules import is_rule, rules
 
 
 class Catalog:
@@ -46,7 +46,7 @@ class Catalog:
 
     def rules(self) -> list[str]:
         """All rules; a K in a name stands for a number."""
-        return list(RULES)
+        return list(rules())
 
     def is_rule(self, name: str) -> bool:
         """Whether there is a rule of this name."""

@@ -33,7 +33,10 @@ app = typer.Typer(
 )
 
 EXIT_INTERRUPTED = 130
-FORMATS_HELP = "Formats of figures (png, svg, pdf) and of tables (md, latex); CSV is always written."
+FORMATS_HELP = (
+    "Formats of figures (png, svg, pdf) and of tables (md, latex), and html: one page with sortable tables and "
+    "interactive charts, which needs no network. CSV is always written."
+)
 
 
 def main() -> None:
@@ -193,12 +196,34 @@ def summary(
 
 @app.command("list")
 def list_all(
+    suites: Annotated[bool, typer.Option("--suites", help="Show the suites.")] = False,
+    models: Annotated[bool, typer.Option("--models", help="Show the models.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Show the rules.")] = False,
+    suite: Annotated[list[str] | None, typer.Option("--suite", "-s", help="Show this suite alone. Repeatable.")] = None,
+    costs: Annotated[
+        bool,
+        typer.Option(
+            "--costs",
+            help="Estimate memory and time of suites that were not run here: a few minutes for all, seconds for one.",
+        ),
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="Suite file; as for `revbench run`.")] = None,
 ) -> None:
-    """Show the suites, the models and the rules that there are, plugins included."""
+    """Show the suites, the models and the rules that there are, plugins included.
+
+    A suite is shown with the number of its cases and passes, and with the memory and time that it took in runs/SUITE,
+    if it was run there on this machine. With `--costs` the others are estimated: the largest case of each model is
+    traced on fake tensors for its bytes and operations, and a quick run tells how fast this machine is. Estimated times
+    tell minutes from hours, no more.
+
+    Examples: `revbench list --suites`, `revbench list --costs --suite cifar`.
+    """
     from revbench.bench import command_list  # noqa: PLC0415
 
-    command_list.list_all(config, console())
+    tables = [name for name, is_wanted in (("suites", suites), ("models", models), ("rules", rules)) if is_wanted]
+    command_list.list_all(
+        command_list.Request(tables=tables, suites=tuple(suite or ()), costs=costs, config=config), console()
+    )
 
 
 cli_gate.register(app)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from revbench.bench.errors import EXIT_CASE_FAILED, EXIT_OK
-from revbench.bench.terminal import console, parse_formats
+from revbench.bench.terminal import console, parse_explanation_formats
 
 Model = Annotated[
     str,
@@ -76,9 +76,15 @@ def explain(
         typer.Option(help="cpu, cuda or auto, to run it; by default nothing is computed (fake tensors, any size)."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for all cells as CSV and the live bytes over the step as figures.")
+        Path | None,
+        typer.Option(help="Folder for all cells as CSV, and the live bytes over the step as figures and as a page."),
     ] = None,
-    formats: Annotated[str, typer.Option("--format", help="Formats of the figures: png, svg, pdf.")] = "png,svg",
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format", help="Formats of the figures: png, svg, pdf; and html, one page with all and a treemap."
+        ),
+    ] = "png,svg,html",
     snapshot: Annotated[
         bool,
         typer.Option(
@@ -126,7 +132,7 @@ def explain(
             rows=rows,
             device=device,
             out=out,
-            formats=parse_formats(formats),
+            formats=parse_explanation_formats(formats),
             snapshot=snapshot,
         ),
         console(),

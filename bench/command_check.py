@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from revbench.bench import device as devices
@@ -36,6 +35,7 @@ from revbench.bench.gate.testbed import testbed
 from revbench.bench.gate.times import TimeComparison, num_rounds
 from revbench.bench.gate.tolerances import Tolerance
 from revbench.bench.suites import expand, parse_overrides, select
+from revbench.bench.terminal import progress_bar
 
 DEVICES = ("fake", *devices.CHOICES)
 TIMEOUT_S = 600.0
@@ -141,15 +141,7 @@ def check(request: CheckRequest, console: Console) -> int:
 
 
 def _read(cases: Sequence[Case], console: Console) -> list[Reading]:
-    with Progress(
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as progress:
+    with progress_bar(console, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(cases))
         return read_all(
             cases,

@@ -31,7 +31,7 @@ class Request:
     levels: int | None = None
     rows: int = 20
     out: Path | None = None
-    formats: Sequence[str] = ("png", "svg")
+    formats: Sequence[str] = ("png", "svg", "html")
     snapshot: bool = False
 
 

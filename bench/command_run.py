@@ -16,7 +16,7 @@ from revbench.bench.catalog import Catalog
 from revbench.bench.config import find_config, load_config
 from revbench.bench.energy.checkpoint import with_checkpoint
 from revbench.bench.energy.choices import Choices
-from revbench.bench.environment import read_environment
+from revbench.bench.environment import Environment, read_environment
 from revbench.bench.errors import ConfigError, OutputError
 from revbench.bench.memory.predict import predict_peak
 from revbench.bench.progress import RunProgress
@@ -33,7 +33,7 @@ from revbench.bench.run import (
 from revbench.bench.runner import Job, run_jobs
 from revbench.bench.store import ENVIRONMENT_NAME, RECORDS_NAME, RunStore, failed, read_records
 from revbench.bench.suites import expand, parse_overrides, select
-from revbench.bench.terminal import FORMATS
+from revbench.bench.terminal import FORMATS, PAGE
 from revbench.bench.worker import describe_failure
 
 
@@ -84,7 +84,9 @@ def run(request: Request, console: Console) -> bool:
         title=suite.title,
         claim=suite.claim,
         mirrors=suite.mirrors,
+        note=suite.note,
         counterparts={name: twin for name, twin in catalog.counterparts().items() if name in suite.models},
+        epoch_images=suite.epoch_images,
     )
     _open_with_summary(note, cases, passes, folder, request.formats, console)
     records = _measure(note, jobs_of(cases, passes), folder, request, suite.timeout_s, console)
@@ -124,11 +126,13 @@ def _open_with_summary(
         "suite": f"{note.name}: {note.title}",
         "claim": note.claim,
         "mirrors": note.mirrors,
+        "note": note.note,
         "weights": f"of the checkpoint {cases[0].checkpoint}" if cases[0].checkpoint else "",
         "measures": f"{_count(cases)} on {device}; passes: {', '.join(passes)}",
         "records": str(folder / RECORDS_NAME),
         "table": str(folder / f"{note.name}.csv"),
         "figures": str(folder / f"{note.name}.{drawn[0]}") if drawn and "memory" in passes else "",
+        "page": str(folder / f"{note.name}.{PAGE}") if PAGE in formats else "",
     }
     table = Table.grid(padding=(0, 2))
     for label, text in rows.items():
@@ -176,10 +180,18 @@ def _report(
     """Writes the report of the run in the folder `measured` to another, or to the same, and prints it."""
     from revbench.reports.report import print_report, write_report  # noqa: PLC0415 - imports matplotlib
 
-    gpu = _gpu(measured) if any(record.case.device == "cuda" for record in records) else None
-    written = write_report(records, note.name, note.title, folder, formats, gpu)
+    environment = _environment(measured)
+    on_cuda = any(record.case.device == "cuda" for record in records)
+    gpu = environment.gpu if environment and on_cuda else None
+    written = write_report(records, note.name, note.title, folder, formats, gpu, note.epoch_images)
+    if PAGE in formats:
+        from revbench.reports.html.report import write_report_page  # noqa: PLC0415 - imports matplotlib
+
+        written.append(write_report_page(records, note, folder, environment, gpu))
     console.print()
-    print_report(console, records, note.title, note.counterparts, gpu)
+    print_report(console, records, note.title, note.counterparts, gpu, note.epoch_images)
+    if note.note:
+        console.print(Text(f"\n{note.note}"))
     console.print()
     console.print("Files:", style="bold")
     for path in (folder / RECORDS_NAME, folder / ENVIRONMENT_NAME, *written):
@@ -187,10 +199,10 @@ def _report(
             console.print(f"  {path}", highlight=False, soft_wrap=True)
 
 
-def _gpu(folder: Path) -> str | None:
-    """The GPU of a run; None where the folder does not tell."""
+def _environment(folder: Path) -> Environment | None:
+    """What a run ran on; None where the folder does not tell."""
     try:
-        return read_environment(folder / ENVIRONMENT_NAME).gpu
+        return read_environment(folder / ENVIRONMENT_NAME)
     except OutputError:
         return None
 

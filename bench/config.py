@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -56,6 +57,15 @@ class Axes(_Table):
     seed: Values[NonNegativeInt] = ()
 
 
+def _with_an_axis(sweep: Axes) -> Axes:
+    if not sweep.model_fields_set:
+        raise ValueError("must name an axis")
+    return sweep
+
+
+Sweep = Annotated[Axes, AfterValidator(_with_an_axis)]
+
+
 class Overrides(Axes):
     """What the command line may replace in a suite; only the keys that are set count."""
 
@@ -76,16 +86,24 @@ class Suite(Axes):
         bptt_only: those of the models that no other rule of the suite trains.
         timeout_s: how long one pass over one case may take.
         predict: axes that replace those of the suite in predictions.
+        sweeps: axes that replace those of the suite (and of predictions), one table after the other: the cases are
+            those of all sweeps together; none for one grid.
+        note: what else one should know before quoting its results; empty if there is nothing.
+        epoch_images: images of an epoch, where the suite stands for training on a known data set: epoch times are
+            extrapolated from throughput.
     """
 
     title: str
     claim: str
     mirrors: str = ""
+    note: str = ""
     models: Values[str]
     passes: Values[PassName] = ("memory", "time")
     bptt_only: Values[str] = ()
     timeout_s: Seconds = 600.0
     predict: Axes = Axes()
+    sweeps: Values[Sweep] = ()
+    epoch_images: PositiveInt | None = None
     _name: str = PrivateAttr("")
 
     @property
@@ -94,18 +112,27 @@ class Suite(Axes):
         return self._name
 
     def with_overrides(self, overrides: Mapping[str, Any]) -> Self:
-        """The suite with keys replaced, in predictions too.
+        """The suite with keys replaced, in predictions and sweeps too.
 
         Raises:
             ConfigError: a key is unknown or a value cannot be used.
         """
         replaced = check_overrides(overrides)
-        predict = self.predict.model_dump(exclude_unset=True, exclude=set(replaced))
-        return self.model_copy(update={**replaced, "predict": Axes(**predict)})
+        predict, *sweeps = (
+            Axes(**axes.model_dump(exclude_unset=True, exclude=set(replaced))) for axes in (self.predict, *self.sweeps)
+        )
+        return self.model_copy(update={**replaced, "predict": predict, "sweeps": tuple(sweeps)})
 
     def for_prediction(self) -> Self:
         """The suite with the axes of its `predict` table in place of its own."""
-        return self.model_copy(update=self.predict.model_dump(exclude_unset=True))
+        return self._with_axes(self.predict)
+
+    def grids(self) -> list[Self]:
+        """A suite without sweeps for each sweep; the suite itself where it has none."""
+        return [self._with_axes(sweep).model_copy(update={"sweeps": ()}) for sweep in self.sweeps] or [self]
+
+    def _with_axes(self, axes: Axes) -> Self:
+        return self.model_copy(update=axes.model_dump(exclude_unset=True))
 
 
 class Check(_Table):
@@ -250,7 +277,7 @@ def _described(value: object) -> str:
         case list() | tuple():
             return "a list"
         case dict():
-            return "a table"
+            return "a table" if value else "an empty table"
     return f"a {type(value).__name__}"
 
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from revbench.bench.cases import CASE_FIELDS, Case
 from revbench.bench.records import Measurement, PassName
 from revbench.bench.runner import Job, Outcome
 from revbench.bench.similarity.metric import KEPT, SimilarityMetric
+from revbench.bench.terminal import progress_bar
+from revbench.bench.timing import METRICS
 
 
 class RunProgress:
@@ -26,15 +27,7 @@ class RunProgress:
     def __init__(self, cases: Sequence[Case], done: int, total: int, console: Console) -> None:
         # What all cases have in common stands in the table; here it would only make lines wrap.
         self._names = [name for name in CASE_FIELDS if len({getattr(case, name) for case in cases}) > 1]
-        self._progress = Progress(
-            SpinnerColumn(),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}", markup=False),
-            console=console,
-            transient=True,
-        )
+        self._progress = progress_bar(console)
         self._task = self._progress.add_task("", total=total, completed=done)
 
     def __enter__(self) -> Self:
@@ -80,8 +73,9 @@ def finding(outcome: Outcome) -> Text:
         if (without := values.get(("unprotected_gradient_cosine", None))) is not None:
             found += f", unprotected {without:.4f}"
         return Text(found)
-    step_s, images_per_s = values["step_s", None] or 0, values["images_per_s", None] or 0
-    return Text(f"step {step_s * 1e3:,.1f} ms, {images_per_s:,.1f} images/s")
+    median, _, throughput, _ = METRICS[outcome.pass_name]
+    kind = "step" if outcome.pass_name == "time" else "inference"
+    return Text(f"{kind} {(values[median, None] or 0) * 1e3:,.1f} ms, {values[throughput, None] or 0:,.1f} images/s")
 
 
 def _energy(measurements: Sequence[Measurement]) -> str:

@@ -9,7 +9,9 @@ from typing import Literal, get_args
 
 from revbench.bench.cases import Case
 
-PassName = Literal["memory", "time", "energy", "operations", "joules", "reversibility", "learning", "similarity"]
+PassName = Literal[
+    "memory", "time", "inference_time", "energy", "operations", "joules", "reversibility", "learning", "similarity"
+]
 Status = Literal["ok", "oom", "timeout", "error", "unsupported"]
 MemoryCounter = Literal["traced", "cuda_requested", "cuda_allocated", "cuda_reserved", "nvml"]
 EnergyCounter = Literal["nvml_energy", "nvml_power", "rapl"]

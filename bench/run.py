@@ -18,8 +18,9 @@ from revbench.bench.environment import (
 )
 from revbench.bench.errors import OutputError
 from revbench.bench.records import PassName, Record
-from revbench.bench.runner import Job
+from revbench.bench.runner import Job, comparison_key
 from revbench.bench.store import RunStore, failed, finished, read_records, writing
+from revbench.bench.timing import TIMED_PASSES
 
 SUITE_NAME = "suite.json"
 
@@ -32,12 +33,22 @@ class SuiteNote:
     title: str
     claim: str = ""
     mirrors: str = ""
+    note: str = ""
     counterparts: dict[str, str] = field(default_factory=dict)
+    epoch_images: int | None = None
 
 
 def jobs_of(cases: Sequence[Case], passes: Sequence[PassName]) -> list[Job]:
-    """Every pass over every case, pass by pass."""
-    return [(case, pass_name) for pass_name in passes for case in cases]
+    """Every pass over every case, pass by pass; in timed passes those under comparison are neighbours."""
+    neighbours = _with_neighbours(cases)
+    return [(case, name) for name in passes for case in (neighbours if name in TIMED_PASSES else cases)]
+
+
+def _with_neighbours(cases: Sequence[Case]) -> list[Case]:
+    """The cases with those beside each other that are timed against each other, first of all those of one model."""
+    groups = {key: number for number, key in enumerate(dict.fromkeys(map(comparison_key, cases)))}
+    models = {model: number for number, model in enumerate(dict.fromkeys(case.model for case in cases))}
+    return sorted(cases, key=lambda case: (groups[comparison_key(case)], models[case.model]))
 
 
 def left_to_measure(jobs: Sequence[Job], records: Sequence[Record], *, retry: bool, strict: bool = False) -> list[Job]:

@@ -1,6 +1,6 @@
 """Runs the cases of a suite, each in a fresh process of its own, and stores what they find as it comes.
 
-Memory passes run one after the other; predictions side by side. Time passes of the cases under comparison (equal but
+Memory passes run one after the other; predictions side by side. Timed passes of the cases under comparison (equal but
 for model, rule and activations) are interleaved: their processes stay alive together and take turns, one step each, so
 that a slow minute of the machine hits all of them. While one steps, the others sleep.
 """
@@ -65,7 +65,7 @@ def run_jobs(
     """Measures all jobs and appends what they find to the store.
 
     Args:
-        jobs: in the order to be measured; neighbours under comparison are interleaved in the time pass.
+        jobs: in the order to be measured; neighbours under comparison are interleaved in timed passes.
         store: where records go, as soon as a pass over a case has ended.
         timeout_s: limit of one pass over one case; for interleaved cases, of each of them in turn.
         starting: called before a pass over a case begins.
@@ -84,7 +84,7 @@ def run_jobs(
 def batches(jobs: Iterable[Job]) -> list[list[Job]]:
     """Jobs whose processes live together.
 
-    Neighbours under comparison in the time pass; predictions, which nothing disturbs, as many as there are cores;
+    Neighbours under comparison in a timed pass; predictions, which nothing disturbs, as many as there are cores;
     else each job alone.
     """
     grouped: list[list[Job]] = []
@@ -97,8 +97,8 @@ def batches(jobs: Iterable[Job]) -> list[list[Job]]:
 def _kinship(job: Job) -> tuple[object, int]:
     """What neighbours must share to live together, and how many of them may."""
     case, pass_name = job
-    if pass_name == "time":
-        return comparison_key(case), MAX_INTERLEAVED
+    if pass_name in timing.TIMED_PASSES:
+        return (pass_name, comparison_key(case)), MAX_INTERLEAVED
     return pass_name, num_usable_cpus() if case.device == "fake" else 1
 
 
@@ -110,7 +110,7 @@ def comparison_key(case: Case) -> Case:
 def _measure(
     jobs: list[Job], *, timeout_s: float, starting: Callable[[Job], None], choices: Choices
 ) -> Iterator[Outcome]:
-    if jobs[0][1] != "time":
+    if jobs[0][1] not in timing.TIMED_PASSES:
         with ExitStack() as stack:
             processes = []
             for job in jobs:
@@ -181,7 +181,7 @@ class CaseProcess:
 
     def _start(self) -> None:
         try:
-            with _interrupts_blocked():
+            with interrupts_blocked():
                 if self.case.device == "cuda":
                     self._process.start()
                     return
@@ -217,8 +217,8 @@ class CaseProcess:
     def outcome(self) -> Outcome:
         """What the pass found, or how it failed."""
         found: Sequence[Measurement] = ()
-        if self.pass_name == "time" and self._failure is None:
-            found = timing.time_measurements(self.step_seconds, self.case.batch_size)
+        if self.pass_name in timing.TIMED_PASSES and self._failure is None:
+            found = timing.time_measurements(self.step_seconds, self.case.batch_size, self.pass_name)
         elif self._failure is None:
             answer = self._receive("found")
             found = answer[0] if answer is not None else ()
@@ -271,7 +271,7 @@ def process_context(device: Device) -> SpawnContext | ForkServerContext:
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def interrupts_blocked() -> Iterator[None]:
     """Processes started inside this block never see Ctrl-C, which a terminal sends to all; the runner answers it."""
     resource_tracker.ensure_running()  # unblocks them when it is started later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -81,7 +81,7 @@ def _parse_number(text: str) -> int | float | str:
 
 
 def expand(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
-    """The cases of a suite: the product of its axes, without duplicates, in a stable order.
+    """The cases of a suite: the product of its axes, for each of its sweeps, without duplicates, in a stable order.
 
     The loops nest in the order of the fields of a case, `rule` outermost, and the models are the innermost loop: the
     models under comparison are neighbours. `activations` other than `checkpointed` count for reversible models only,
@@ -91,6 +91,11 @@ def expand(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
     Raises:
         ConfigError: a model or rule is unknown, a family lacks a depth, or a model of a fixed size was given one.
     """
+    return list(dict.fromkeys(case for grid in suite.grids() for case in _grid(grid, device, catalog)))
+
+
+def _grid(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
+    """The cases of a suite without sweeps."""
     _check_names(suite, catalog)
     _check_sizes(suite, catalog)
     axes: dict[str, tuple[Any, ...]] = {axis: values for axis in Axes.model_fields if (values := getattr(suite, axis))}
@@ -100,7 +105,7 @@ def expand(suite: Suite, device: Device, catalog: ModelCatalog) -> list[Case]:
         for model in suite.models
     )
     wanted = (case for case in cases if case.rule == "bptt" or case.model not in suite.bptt_only)
-    return list(dict.fromkeys(_meaningful(case, catalog) for case in wanted))
+    return [_meaningful(case, catalog) for case in wanted]
 
 
 def _meaningful(case: Case, catalog: ModelCatalog) -> Case:

@@ -35,6 +35,12 @@ class Training:
         """Runs one training step; returns the loss."""
         return self.rule.step(self.model, self.batch, self.optimizer)
 
+    @torch.no_grad()
+    def infer(self) -> None:
+        """Runs the forward pass of one inference; the model should be in evaluation mode."""
+        with self.rule.autocast(self.device):
+            self.model(self.batch.inputs)
+
     def warm_up(self, num_steps: int) -> None:
         """Runs training steps that are not looked at.
 

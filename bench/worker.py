@@ -1,7 +1,7 @@
 """What runs in the process of one case: it prepares the training step and answers the runner's requests.
 
 Messages to the runner are tuples: `("ready",)` once a timed case is warm, `("step_s", seconds)`,
-`("found", measurements)`, `("failed", status, detail)`. The runner of a time pass sends `step` for each step.
+`("found", measurements)`, `("failed", status, detail)`. The runner of a timed pass sends `step` for each step.
 """
 
 import gc
@@ -30,7 +30,7 @@ from revbench.bench.memory.measure import memory_pass
 from revbench.bench.records import PassName, Status
 from revbench.bench.reversibility.measure import reversibility_pass
 from revbench.bench.similarity.measure import similarity_pass
-from revbench.bench.timing import WARM_UP_STEPS, timed_step
+from revbench.bench.timing import TIMED_PASSES, WARM_UP_STEPS, timed_inference, timed_step
 from revbench.bench.training import prepare, world
 
 STEP = "step"
@@ -48,8 +48,8 @@ def work(connection: Connection, case: Case, pass_name: PassName, choices: Choic
         if pass_name == "memory":
             with world(case):
                 connection.send(("found", memory_pass(prepare(case))))
-        elif pass_name == "time":
-            _answer_steps(connection, case)
+        elif pass_name in TIMED_PASSES:
+            _answer_steps(connection, case, pass_name)
         elif pass_name == "reversibility":
             connection.send(("found", reversibility_pass(case)))
         elif pass_name == "learning":
@@ -67,14 +67,19 @@ def work(connection: Connection, case: Case, pass_name: PassName, choices: Choic
             connection.send(("failed", *describe_failure(error)))
 
 
-def _answer_steps(connection: Connection, case: Case) -> None:
+def _answer_steps(connection: Connection, case: Case, pass_name: PassName) -> None:
     training = prepare(case)
-    training.warm_up(WARM_UP_STEPS)
+    timed = timed_step if pass_name == "time" else timed_inference
+    if pass_name == "time":
+        training.warm_up(WARM_UP_STEPS)
+    else:
+        for _ in range(WARM_UP_STEPS):
+            timed(training)
     gc.collect()
     gc.disable()
     connection.send(("ready",))
     while _asked_for_step(connection):
-        connection.send(("step_s", timed_step(training)))
+        connection.send(("step_s", timed(training)))
 
 
 def _asked_for_step(connection: Connection) -> bool:

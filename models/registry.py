@@ -4,37 +4,33 @@ A plugin adds its own: a module that calls `register`, announced by an entry poi
 Without one, `package.module:function` names a function that makes a model (see `target`).
 """
 
-from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
-from revbench.models import target
+from revbench.models import plugins, target
 from revbench.models.entry import ModelEntry
 from revbench.models.named import online, published, residual, resnet19, transformers, trevsnn
 from revbench.models.networks.spiking import SpikingNetwork
+from revbench.models.plugins import PLUGIN_GROUP, PluginError
 
 __all__ = ["PLUGIN_GROUP", "ModelEntry", "PluginError", "UnknownModelError", "build", "entries", "entry", "register"]
-
-PLUGIN_GROUP = "revbench.plugins"
 
 
 class UnknownModelError(Exception):
     """No model of this name is registered."""
 
 
-class PluginError(Exception):
-    """A plugin could not be loaded, or registers a name that is taken."""
-
-
-_entries: dict[str, ModelEntry] = {}
+_entries: dict[str, ModelEntry] = plugins.table()
 
 
 def register(entry: ModelEntry) -> None:
     """Adds a model.
 
     Raises:
-        PluginError: the name is taken.
+        PluginError: this is no entry, or its name is taken or cannot be typed.
     """
+    if not isinstance(entry, ModelEntry):
+        raise PluginError(f"register takes a ModelEntry, not {entry!r}")
+    plugins.check_name("model", entry.name)
     if entry.name in _entries:
         raise PluginError(f"a model called {entry.name!r} is registered already; choose another name")
     _entries[entry.name] = entry
@@ -46,7 +42,7 @@ def entries() -> dict[str, ModelEntry]:
     Raises:
         PluginError: a plugin could not be loaded.
     """
-    _load_plugins()
+    plugins.load_plugins()
     return dict(_entries)
 
 
@@ -74,19 +70,6 @@ def build(name: str, *, timesteps: int, **options: Any) -> SpikingNetwork:
     """
     given = {key: value for key, value in options.items() if value is not None}
     return entry(name).build(timesteps=timesteps, **given)
-
-
-@cache
-def _load_plugins() -> None:
-    for point in entry_points(group=PLUGIN_GROUP):
-        before = dict(_entries)
-        try:
-            point.load()
-        except Exception as error:
-            # What it registered before it failed would be in its own way the next time.
-            _entries.clear()
-            _entries.update(before)
-            raise PluginError(f"the plugin {point.name!r} ({point.value}) cannot be loaded: {error}") from error
 
 
 for _entry in (

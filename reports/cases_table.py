@@ -12,8 +12,11 @@ from revbench.reports.units import (
     cosine_text,
     exponent_text,
     mebibytes_text,
+    millijoules_text,
     millions_text,
     milliseconds_text,
+    minutes_text,
+    percent_text,
     rate_text,
     share_text,
 )
@@ -21,12 +24,15 @@ from revbench.reports.wording import common_description, field_header
 
 DROPPED_FIRST = (
     "spread\nms",
+    "inference\nspread\nms",
+    "inference\nms",
     "parameters\nmillion",
     "CUDA\nallocated\nMiB",
     "CUDA\nreserved\nMiB",
     "gradient\nerror",
     "stream\nerror",
     "unprotected\nflipped",
+    "energy if\nno input is 0\nmJ (45 nm)",
 )
 """Headers of what is secondary, which the CSV keeps."""
 
@@ -40,7 +46,16 @@ def cases_table(rows: Sequence[CaseRow], title: str) -> TableData:
     varying = varying_fields(rows)
     identity = [_field_column(rows, name) for name in CASE_FIELDS if name == "model" or name in varying]
     measured = [column for column in _measured(rows) if any(not cell.is_missing for cell in column.cells)]
-    return TableData(title, common_description(rows) if rows else "no cases", (*identity, *measured))
+    return TableData(title, _note(rows), (*identity, *measured))
+
+
+def _note(rows: Sequence[CaseRow]) -> str:
+    """What all have in common, and how epochs were extrapolated."""
+    told = [common_description(rows) if rows else "no cases"]
+    if any(row.extrapolated_epoch_s is not None for row in rows):
+        (images,) = {row.epoch_images for row in rows}
+        told.append(f"epochs of {images:,} images extrapolated from the throughput of this device, steps alone")
+    return "; ".join(told)
 
 
 def _measured(rows: Sequence[CaseRow]) -> list[Column]:
@@ -59,6 +74,11 @@ def _measured(rows: Sequence[CaseRow]) -> list[Column]:
         column("step\nms", "step_s", milliseconds_text, "time"),
         column("spread\nms", "step_spread_s", milliseconds_text),
         column("images/s", "images_per_s", rate_text),
+        column("recomputed\n% of step", "recomputation_share", percent_text),
+        column("inference\nms", "inference_s", milliseconds_text, "inference_time"),
+        column("inference\nspread\nms", "inference_spread_s", milliseconds_text),
+        column("inference\nimages/s", "inference_images_per_s", rate_text),
+        column("epoch,\nextrapolated\nmin", "extrapolated_epoch_s", minutes_text),
         *_reversibility_columns(rows),
         *(
             column(f"gradient\ncosine,\n{place}", metric, cosine_text, "similarity")
@@ -66,8 +86,9 @@ def _measured(rows: Sequence[CaseRow]) -> list[Column]:
         ),
         column("test\naccuracy", "test_accuracy", share_text, "learning"),
         column("training\ns", "train_s", rate_text),
-        _dense_column(rows, "inference\nmillion MAC", "dense_macs"),
-        _dense_column(rows, "training\nmillion MAC", "training_macs"),
+        _dense_column(rows, "inference\nmillion MAC", "dense_macs", millions_text),
+        _dense_column(rows, "energy if\nno input is 0\nmJ (45 nm)", "unskipped_energy_j", millijoules_text),
+        _dense_column(rows, "training\nmillion MAC", "training_macs", millions_text),
     ]
 
 
@@ -94,12 +115,12 @@ def _reversibility_columns(rows: Sequence[CaseRow]) -> list[Column]:
     ]
 
 
-def _dense_column(rows: Sequence[CaseRow], header: str, metric: str) -> Column:
+def _dense_column(rows: Sequence[CaseRow], header: str, metric: str, text: Callable[[float], str]) -> Column:
     """A number of the operations pass; what other passes tell about operations has tables of its own."""
     cells = tuple(
         Cell(MISSING)
         if row.pass_status("operations") == NOT_MEASURED
-        else _cell(row, getattr(row, metric), millions_text, "operations")
+        else _cell(row, getattr(row, metric), text, "operations")
         for row in rows
     )
     return Column(metric, header, cells)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.bench.analysis.ratios import Comparison, with_counterparts, with_stored
+from revbench.reports.published import PublishedNumber, Quantity, published_numbers
 from revbench.reports.units import mebibytes_text
 from revbench.reports.wording import describe
 
@@ -11,9 +12,9 @@ MOST_TIMESTEPS = 2
 DEFINITIONS = (
     "Activation peak: the largest sum of live bytes at any instant of a training step in steady state, without "
     "parameters, gradients, optimizer state, buffers and input. End of forward: the same sum when the backward pass "
-    "begins. RevSNN's printed ratios (3.79, 3.00) seem to be of this kind: its code, traced, gives 3.78 and 3.00 at "
-    "the end of forward, and 3.17 and 1.84 at the peak."
+    "begins."
 )
+PAPER = "revsnn"
 _TOLD = ("depth", "width", "states", "timesteps", "batch_size", "dtype")
 
 
@@ -27,7 +28,28 @@ def comparison_sentences(rows: Sequence[CaseRow], counterparts: Mapping[str, str
     ]
     pairs += [(comparison, "the same weights with stored activations") for comparison in _largest(with_stored(rows))]
     sentences = [_sentence(comparison, name) for comparison, name in pairs]
-    return [*sentences, DEFINITIONS] if any(comparison.activation_peak_ratio for comparison, _ in pairs) else sentences
+    if not any(comparison.activation_peak_ratio for comparison, _ in pairs):
+        return sentences
+    return [*sentences, f"{DEFINITIONS} {published_sentence(published_numbers())}".rstrip()]
+
+
+def published_sentence(numbers: Sequence[PublishedNumber]) -> str:
+    """What kind of ratio RevSNN prints, judged by its code, traced; empty where one of the two is not known."""
+    of_paper = [number for number in numbers if number.paper == PAPER]
+
+    def ratios(quantity: Quantity, methods: Sequence[str]) -> list[str]:
+        found = {number.method: f"{number.value:.2f}" for number in of_paper if number.quantity == quantity}
+        return [found[method] for method in methods if method in found]
+
+    methods = [number.method for number in of_paper if number.quantity == "memory_ratio"]
+    quantities: tuple[Quantity, ...] = ("memory_ratio", "forward_end_memory_ratio", "activation_memory_ratio")
+    printed, at_end, at_peak = (ratios(quantity, methods) for quantity in quantities)
+    if not methods or not len(methods) == len(at_end) == len(at_peak):
+        return ""
+    return (
+        f"RevSNN's printed ratios ({', '.join(printed)}) seem to be of this kind: its code, traced, gives "
+        f"{' and '.join(at_end)} at the end of forward, and {' and '.join(at_peak)} at the peak."
+    )
 
 
 def _largest(comparisons: Sequence[Comparison]) -> list[Comparison]:

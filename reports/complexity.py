@@ -18,7 +18,7 @@ from revbench.bench.analysis.verdict import (
     undescribed,
 )
 from revbench.bench.cases import CASE_FIELDS
-from revbench.models.rules.named import RULES
+from revbench.models.rules import rules
 from revbench.reports.published import Claim, Cost, published_claims
 from revbench.reports.table_data import Cell, Column, TableData, number_cell, text_cell
 from revbench.reports.units import MILLISECONDS_PER_SECOND, MISSING, cosine_text, significant_text
@@ -109,6 +109,7 @@ def complexity_table(rows: Sequence[CaseRow]) -> TableData | None:
         Column("cost", "cost", tuple(Cell(row.measure.header, row.measure.header) for row in found), "left"),
         Column("unit", "unit", tuple(text_cell(row.measure.unit) for row in found), "left"),
         Column("claimed", "claimed", tuple(_claimed(row) for row in found), "left"),
+        Column("claim_method", "claimed for", tuple(text_cell(_claimed_for(row)) for row in found), "left"),
         Column("claim_provenance", "claim from", tuple(_provenance(row) for row in found), "left"),
         Column("fitted", "fitted", tuple(text_cell(row.fitted) for row in found), "left"),
         *(
@@ -165,7 +166,8 @@ def matching_claim(method: Complexity, cost: Cost, claims: Sequence[Claim]) -> C
 
 def _is_of(rule: str, claimed: str) -> bool:
     """Whether the rule is the claimed one; a K in that stands for a number."""
-    return rule == claimed or (claimed in RULES and RULES[claimed].number_in(rule) is not None)
+    known = rules().get(claimed)
+    return rule == claimed or (known is not None and known.number_in(rule) is not None)
 
 
 def _surface_row(
@@ -212,6 +214,10 @@ def _claimed(row: ComplexityRow) -> Cell:
         return Cell(MISSING)
     mark = f" {NOT_READ}" if row.claim.provenance == "derived" else ""
     return Cell(f"{row.claim.growth}{mark}", row.claim.growth)
+
+
+def _claimed_for(row: ComplexityRow) -> str | None:
+    return row.claim.method if row.claim else None
 
 
 def _provenance(row: ComplexityRow) -> Cell:

@@ -14,7 +14,10 @@ from revbench.bench.cases import CASE_FIELDS, Case
 from revbench.bench.memory.explain import Explanation
 from revbench.bench.memory.places import Cell
 from revbench.bench.memory.timeline import KINDS
-from revbench.reports.live_bytes_figure import Step, kinds_figure, overlay_figure
+from revbench.bench.terminal import FORMATS, PAGE
+from revbench.reports.html.explanation import write_explanation_page
+from revbench.reports.live_bytes import Step
+from revbench.reports.live_bytes_figure import kinds_figure, overlay_figure
 from revbench.reports.style import save_figure
 from revbench.reports.tables import broken_at_dots, print_whole
 from revbench.reports.units import MISSING, bytes_text, mebibytes_text, share_text
@@ -42,16 +45,20 @@ def print_explanations(explanations: Sequence[Explanation], console: Console, *,
 
 
 def write_explanations(explanations: Sequence[Explanation], folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Writes every cell as CSV and the live bytes over the step as figures; returns the files."""
+    """Writes every cell as CSV, the live bytes over the step as figures, and the page; returns the files."""
     with (folder / CSV_NAME).open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([CSV_HEADER, *_csv_rows(explanations)])
     steps = [Step(case=each.case, attribution=each.attribution) for each in explanations]
     figures = {"live-bytes": kinds_figure(steps)}
     if len(steps) > 1:
         figures["overlay"] = overlay_figure(steps)
-    paths = [folder / f"{name}.{suffix}" for name in figures for suffix in formats]
+    paths = [folder / f"{name}.{suffix}" for name in figures for suffix in formats if suffix in FORMATS]
     for path in paths:
         save_figure(figures[path.stem], path)
+    if PAGE in formats:
+        names = distinguishing_names([explanation.case for explanation in explanations])
+        headlines = [_headline(name, explanation) for name, explanation in zip(names, explanations, strict=True)]
+        paths.append(write_explanation_page(explanations, headlines, folder))
     return [folder / CSV_NAME, *paths]
 
 

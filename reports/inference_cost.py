@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from revbench.bench.analysis.case_rows import CaseRow, grouped, varying_fields
+from revbench.bench.analysis.case_rows import CaseRow, grouped, of_first_seed, varying_fields
 from revbench.bench.analysis.inference_cost import CostGrowth, CostMetric, cost_growth
 from revbench.reports.drawing import AXIS_LABELS, Look, mark_upwards
 from revbench.reports.style import (
@@ -54,7 +54,7 @@ def cost_sentences(rows: Sequence[CaseRow]) -> list[str]:
     """One sentence a group of cases that differ in T alone: the coefficients, and the cost of a parameter."""
     told: list[str] = []
     for metric in ("dense_macs", "sops"):
-        found = cost_growth(rows, metric)
+        found = cost_growth(of_first_seed(rows) if metric == "dense_macs" else rows, metric)
         naming = [name for name in varying_fields([each.rows[0] for each in found]) if name != "timesteps"]
         told += [_sentence(each, describe(each.rows[0].case, dict.fromkeys(["model", *naming]))) for each in found]
     return told
@@ -99,7 +99,7 @@ def _scale(axes: Axes, places: Sequence[int]) -> None:
 def _sentence(found: CostGrowth, name: str) -> str:
     growth, unit = found.growth, NAMES[found.metric]
     first, last = growth.points[0][0], growth.points[-1][0]
-    span, line = f"T={first} to {last}", f"{int(growth.intercept):,} + {int(growth.slope):,} per timestep"
+    span, line = f"T={first} to {last}", _line_text(int(growth.intercept), int(growth.slope))
     if growth.law == "flat" and not growth.num_skipped:
         law = f"flat in T: {growth.points[0][1]:,} at each of {len(growth.points)} points, {span}"
     elif growth.law == "affine" and growth.is_tested:
@@ -113,3 +113,7 @@ def _sentence(found: CostGrowth, name: str) -> str:
         (_, begin), (_, end) = per_parameter[0], per_parameter[-1]
         told += f"; {significant_text(begin)} a parameter at T={first}, {significant_text(end)} at T={last}"
     return f"{told}."
+
+
+def _line_text(intercept: int, slope: int) -> str:
+    return f"{intercept:,} {'-' if slope < 0 else '+'} {abs(slope):,} per timestep"

@@ -31,6 +31,8 @@ LINE_IN = 0.085
 BAND_GAP = 1.5
 LEGEND_COLUMNS = 6
 WORST_SHOWN = 50.0
+NARROW_SPAN = 3
+"""Peaks nearer to each other stand on a linear axis: a logarithmic one would have no round number between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,12 @@ def learning_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
             axes.set_xlabel(quantity.label)
             axes.grid(visible=False, axis="y")
         panels[0].set_xlim(right=100.5)
-        panels[1].set_xscale("log")
-        panels[1].xaxis.set_major_formatter("{x:g}")
+        peaks = [peak for row in rows if (peak := row.activation_peak_bytes_per_image)]
+        if peaks and max(peaks) < NARROW_SPAN * min(peaks):
+            panels[1].set_xlim(0, 1.1 * max(peaks) / BYTES_PER_MEBIBYTE)
+        else:
+            panels[1].set_xscale("log")
+            panels[1].xaxis.set_major_formatter("{x:g}")
         panels[2].set_xlim(left=0)
         panels[0].set_yticks([(len(variants) - 1) / 2 + band * i for i in range(len(models))], models)
         panels[0].set_ylim(band * len(models) - BAND_GAP, -BAND_GAP)

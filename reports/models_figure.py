@@ -7,7 +7,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_rows import CaseRow, of_first_seed, varying_fields
 from revbench.reports.drawing import write
 from revbench.reports.style import COLOURS, GREY, HATCHES, LEGEND_ROW_IN, STYLE, new_figure
 from revbench.reports.units import mebibytes, mebibytes_text
@@ -15,7 +15,8 @@ from revbench.reports.wording import describe
 
 
 def models_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
-    """The activation peak per image as bars, grouped by model, with one bar for each variant of the case."""
+    """The activation peak per image as bars, grouped by model: one for each variant of the case, seeds apart."""
+    rows = of_first_seed(rows)
     naming = [name for name in varying_fields(rows) if name != "model"]
     models = list(dict.fromkeys(row.case.model for row in rows))
     variants = list(dict.fromkeys(describe(row.case, naming) for row in rows))

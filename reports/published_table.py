@@ -37,7 +37,7 @@ def published_table(rows: Sequence[CaseRow], gpu: str | None = None) -> TableDat
         Column("place", "place", tuple(text_cell(number.place) for number in numbers), "left"),
         Column("provenance", "read in", tuple(text_cell(number.provenance) for number in numbers), "left"),
         Column("method", "method", tuple(text_cell(_method(number)) for number in numbers), "left"),
-        Column("case", "case", tuple(text_cell(describe(each.row.case, naming)) for each in found), "left"),
+        Column("case", "case", tuple(text_cell(_case(each, naming)) for each in found), "left"),
         Column(
             "quantity", "quantity", tuple(text_cell(number.quantity.replace("_", " ")) for number in numbers), "left"
         ),
@@ -52,6 +52,11 @@ def published_table(rows: Sequence[CaseRow], gpu: str | None = None) -> TableDat
 
 def _method(number: PublishedNumber) -> str:
     return ", ".join(part for part in (number.method, number.condition) if part)
+
+
+def _case(comparison: Comparison, naming: Sequence[str]) -> str:
+    told = describe(comparison.row.case, naming)
+    return told if comparison.reference is None else f"{told} against {comparison.reference.case.model}"
 
 
 def _published(number: PublishedNumber) -> Cell:

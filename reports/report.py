@@ -9,15 +9,14 @@ from rich.text import Text
 
 from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, case_rows
 from revbench.bench.analysis.complexity import complexities, on_edge, outside_grids
-from revbench.bench.analysis.growth import Axis
 from revbench.bench.analysis.inference_cost import cost_growth
 from revbench.bench.records import Record
 from revbench.bench.store import writing
 from revbench.bench.terminal import FORMATS
-from revbench.reports.comparisons import comparison_sentences
 from revbench.reports.complexity import DEFINITIONS, verdict_sentences
 from revbench.reports.energy_csv import write_energy_csv, write_firing_csv
 from revbench.reports.energy_table import print_energy
+from revbench.reports.findings import compares_rules, failed_rows, finding_sentences, growth_axis
 from revbench.reports.firing_figure import firing_figure
 from revbench.reports.growth_figure import growth_figure
 from revbench.reports.inference_cost import cost_sentences, inference_cost_figure
@@ -32,7 +31,7 @@ from revbench.reports.similarity_figure import similarity_figure
 from revbench.reports.style import save_figure
 from revbench.reports.table_formats import terminal
 from revbench.reports.tables import print_whole, terminal_table, write_cases_csv, write_records_csv
-from revbench.reports.wording import growth_sentences
+from revbench.reports.throughput_figure import throughput_figure
 
 
 def write_report(
@@ -42,6 +41,7 @@ def write_report(
     folder: Path,
     formats: Sequence[str] = ("png", "svg"),
     gpu: str | None = None,
+    epoch_images: int | None = None,
 ) -> list[Path]:
     """Writes `records.csv`, `<suite>.csv`, tables of energies and firing rates where there are any, and the figures.
 
@@ -54,6 +54,7 @@ def write_report(
         folder: is created where there is none; files of an earlier report are replaced.
         formats: of the figures, of `png`, `svg` and `pdf`; of the tables, of `md` and `latex`.
         gpu: name of the device that measured; None for a CPU.
+        epoch_images: images of an epoch, to which throughput is extrapolated; None for no epochs.
 
     Returns:
         The files, in the order in which they were written.
@@ -61,7 +62,7 @@ def write_report(
     Raises:
         OutputError: a file cannot be written.
     """
-    rows = case_rows(records)
+    rows = case_rows(records, epoch_images)
     written = [folder / "records.csv", folder / f"{suite_name}.csv"]
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,12 +89,12 @@ def figures(rows: Sequence[CaseRow], suite_name: str, suite_title: str) -> dict[
     """
     drawn: list[tuple[str, Figure]] = []
     with_memory = [row for row in rows if row.pass_status("memory") != NOT_MEASURED]
-    axis = _axis(with_memory)
+    axis = growth_axis(with_memory)
     along = [row for row in with_memory if axis is not None and getattr(row.case, axis) is not None]
     if complexities(with_memory):
         drawn.append(("growth", growth_figure(on_edge(along, "depth"), suite_title, "depth")))
         drawn.append(("timesteps", growth_figure(on_edge(along, "timesteps"), suite_title, "timesteps")))
-    elif axis == "timesteps" and _compares_rules(along):
+    elif axis == "timesteps" and compares_rules(along):
         drawn.append(("growth", rules_figure(along, suite_title, MEMORY)))
         if any(row.step_s is not None for row in along):
             drawn.append(("time", rules_figure(along, suite_title, TIME)))
@@ -102,6 +103,9 @@ def figures(rows: Sequence[CaseRow], suite_name: str, suite_title: str) -> dict[
     # The price figure shows the memory of rows whose energy is known.
     if others := [row for row in with_memory if row not in along and row.pass_status("energy") == NOT_MEASURED]:
         drawn.append(("models", models_figure(others, suite_title)))
+    timed = [row for row in rows if row.pass_status("inference_time") != NOT_MEASURED]
+    if timed and (figure := throughput_figure(timed, suite_title)):
+        drawn.append(("throughput", figure))
     if restored := [row for row in rows if row.pass_status("reversibility") != NOT_MEASURED]:
         drawn.append(("reversibility", reversibility_figure(restored, suite_title)))
     if compared := [row for row in rows if row.pass_status("similarity") != NOT_MEASURED]:
@@ -120,23 +124,13 @@ def figures(rows: Sequence[CaseRow], suite_name: str, suite_title: str) -> dict[
     return {f"{suite_name}-{kind}" if index else suite_name: figure for index, (kind, figure) in enumerate(drawn)}
 
 
-def _compares_rules(rows: Sequence[CaseRow]) -> bool:
-    """Whether several rules train several models, which makes more lines than one panel holds."""
-    return len({row.case.rule for row in rows}) > 1 and len({row.case.model for row in rows}) > 1
-
-
-def _axis(rows: Sequence[CaseRow]) -> Axis | None:
-    """Along which axis the rows grow: depth, failing that timesteps; None where neither varies."""
-    axes: tuple[Axis, ...] = ("depth", "timesteps")
-    return next((axis for axis in axes if len({getattr(row.case, axis) for row in rows} - {None}) > 1), None)
-
-
 def print_report(
     console: Console,
     records: Sequence[Record],
     suite_title: str,
     counterparts: Mapping[str, str] | None = None,
     gpu: str | None = None,
+    epoch_images: int | None = None,
 ) -> None:
     """Prints the table of the cases, why cases failed, and how memory grows along depth or, failing that, along T.
 
@@ -148,20 +142,17 @@ def print_report(
         suite_title: stands above the table.
         counterparts: the model that each is compared with; where both were measured, the ratios are printed.
         gpu: name of the device that measured; None for a CPU.
+        epoch_images: images of an epoch, to which throughput is extrapolated; None for no epochs.
     """
-    rows = case_rows(records)
+    rows = case_rows(records, epoch_images)
     console.print(terminal_table(rows, suite_title, width=console.width))
     console.print()
     print_energy(console, rows)
     for sentence in cost_sentences(outside_grids(rows)):
         console.print(Text(sentence))
-    for row in rows:
-        if row.status not in ("ok", NOT_MEASURED):
-            console.print(Text.assemble(f"{row.case.label()}: ", (row.status, "bold red"), f", {row.detail}"))
-    for sentence in growth_sentences(on_edge(rows, "depth"), _axis(rows) or "timesteps"):
-        console.print(Text(sentence))
-    stepped = [row for row in rows if {row.pass_status("memory"), row.pass_status("time")} != {NOT_MEASURED}]
-    for sentence in comparison_sentences(stepped, counterparts or {}):
+    for row in failed_rows(rows):
+        console.print(Text.assemble(f"{row.case.label()}: ", (row.status, "bold red"), f", {row.detail}"))
+    for sentence in finding_sentences(rows, counterparts or {}):
         console.print(Text(sentence))
     _print_tables(console, rows, suite_title, gpu)
 

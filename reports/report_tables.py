@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from revbench.bench.analysis.case_rows import CaseRow
+from revbench.reports.accuracy_table import accuracy_table
 from revbench.reports.cases_table import cases_table
 from revbench.reports.complexity import complexity_table
 from revbench.reports.latex import latex
@@ -13,14 +14,17 @@ from revbench.reports.table_formats import csv_text, markdown
 
 CASES = "cases"
 LEFT_OUT = {
-    "complexity": ("unit", "reason", "claim_provenance", "log_log_slope_in_depth", "log_log_slope_in_timesteps"),
+    "complexity": (
+        *("unit", "reason", "claim_method", "claim_provenance"),
+        *("log_log_slope_in_depth", "log_log_slope_in_timesteps"),
+    ),
     "published": ("place",),
 }
 """Columns that a page of a paper or a terminal has no room for."""
 
 
 def report_tables(rows: Sequence[CaseRow], suite_title: str, gpu: str | None = None) -> dict[str, TableData]:
-    """The tables that there is something to show in, by name: `cases`, `complexity`, `published`.
+    """The tables that there is something to show in, by name: `cases`, `accuracy`, `complexity`, `published`.
 
     Args:
         rows: the cases.
@@ -29,6 +33,7 @@ def report_tables(rows: Sequence[CaseRow], suite_title: str, gpu: str | None = N
     """
     tables = {
         CASES: cases_table(rows, suite_title),
+        "accuracy": accuracy_table(rows),
         "complexity": complexity_table(rows),
         "published": published_table(rows, gpu),
     }

@@ -41,13 +41,13 @@ def csv_text(table: TableData) -> str:
 
 def markdown(table: TableData) -> str:
     """A table of GitHub's Markdown, below its title, the note after it."""
-    headers = [_escaped(column.header.replace("\n", " ")) for column in table.columns]
+    headers = [escaped(column.header.replace("\n", " ")) for column in table.columns]
     rules = ["---:" if column.align == "right" else "---" for column in table.columns]
     lines = [_line(headers), _line(rules)]
     lines += [_line([_marked(cell) for cell in row]) for row in table.rows]
-    parts = [f"### {_escaped(table.title)}", "\n".join(lines)]
+    parts = [f"### {escaped(table.title)}", "\n".join(lines)]
     if table.note:
-        parts.append(_escaped(table.note))
+        parts.append(escaped(table.note))
     return "\n\n".join(parts) + "\n"
 
 
@@ -62,10 +62,10 @@ def _line(cells: list[str]) -> str:
 
 
 def _marked(cell: Cell) -> str:
-    text = _escaped(cell.text)
+    text = escaped(cell.text)
     return f"**{text}**" if cell.kind == "status" else text
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text that Markdown and HTML leave as it is, in one line."""
     return re.sub(r"([\\`*_\[\]<>|#&~])", r"\\\1", " ".join(text.split()))

@@ -8,7 +8,9 @@ from fractions import Fraction
 
 BYTES_PER_MEBIBYTE = 2**20
 MILLISECONDS_PER_SECOND = 1000
+SECONDS_PER_MINUTE = 60
 MICROJOULES_PER_JOULE = 1e6
+MILLIJOULES_PER_JOULE = 1e3
 MISSING = "-"
 
 
@@ -31,6 +33,16 @@ def mebibytes_text(num_bytes: float | Fraction | None) -> str:
 def milliseconds_text(seconds: float | None) -> str:
     """Seconds in ms, without the unit: `12.3`."""
     return MISSING if seconds is None else f"{seconds * MILLISECONDS_PER_SECOND:,.1f}"
+
+
+def minutes_text(seconds: float | None) -> str:
+    """Seconds in minutes, without the unit: `9.1`."""
+    return MISSING if seconds is None else f"{seconds / SECONDS_PER_MINUTE:,.1f}"
+
+
+def percent_text(share: float | None) -> str:
+    """A share in percent with one decimal, without the unit; it may be negative: `24.8`."""
+    return MISSING if share is None else f"{100 * share:.1f}"
 
 
 def millions_text(count: float | None) -> str:
@@ -71,6 +83,11 @@ def significant_text(value: float | None, digits: int = 3) -> str:
         return MISSING if value is None else "0"
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     return f"{round(value, decimals):,.{max(0, decimals)}f}"
+
+
+def millijoules_text(joules: float | None) -> str:
+    """Joules in mJ with three digits, without the unit: `50.3`."""
+    return MISSING if joules is None else significant_text(joules * MILLIJOULES_PER_JOULE)
 
 
 def microjoules(joules: float) -> float:

@@ -87,8 +87,9 @@ def _law_clause(growth: Growth, axis: Axis, batch_size: int) -> str:
     count = f"{len(growth.points) - growth.num_skipped} points"
     smallest, smallest_bytes = growth.points[0]
     skipped = f"; at {field_phrase(axis, smallest)} it is {bytes_text(smallest_bytes)}" if growth.num_skipped else ""
-    intercept, slope = bytes_text(growth.intercept), bytes_text(growth.slope)
-    slope_per_image = f"{mebibytes_text(growth.slope / batch_size)} MiB per image and {step}"
+    intercept, slope = bytes_text(growth.intercept), bytes_text(abs(growth.slope))
+    line = f"{intercept} {'-' if growth.slope < 0 else '+'} {slope} per {step}"
+    slope_per_image = f"{mebibytes_text(abs(growth.slope) / batch_size)} MiB per image and {step}"
     match growth.law:
         case "point":
             return f"{intercept} at {field_phrase(axis, first)} (1 point, no slope)"
@@ -97,14 +98,15 @@ def _law_clause(growth: Growth, axis: Axis, batch_size: int) -> str:
             return f"flat in {field_header(axis)}{on}: {level} at each of {count}, {span}{skipped}"
         case "affine" if growth.is_tested:
             exact = f"constant to the byte over {span}"
-            return f"{intercept} + {slope} per {step}{on}, {exact} ({count}; {slope_per_image}){skipped}"
+            return f"{line}{on}, {exact} ({count}; {slope_per_image}){skipped}"
         case "affine":
-            return f"grows by {slope} per {step} over {span} ({count}, too few to test a law; {slope_per_image})"
+            goes = "falls" if growth.slope < 0 else "grows"
+            return f"{goes} by {slope} per {step} over {span} ({count}, too few to test a law; {slope_per_image})"
         case "irregular":
             low, high = bytes_text(min(growth.local_slopes)), bytes_text(max(growth.local_slopes))
-            line = f"least squares {intercept} + {slope} per {step}, {slope_per_image}"
             return (
-                f"not exactly affine in {field_header(axis)}: {low} to {high} per {step} over {span} ({count}; {line})"
+                f"not exactly affine in {field_header(axis)}: {low} to {high} per {step} over {span} "
+                f"({count}; least squares {line}, {slope_per_image})"
             )
 
 

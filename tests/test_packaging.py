@@ -13,6 +13,7 @@ import revbench
 ROOT = Path(revbench.__file__).resolve().parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SOURCE_FOLDERS = ("bench", "models", "reports")
+SUFFIXES = (".py", ".c", ".toml", ".html", ".css", ".js")
 
 
 def python_folders() -> set[str]:
@@ -55,7 +56,7 @@ def test_the_wheel_holds_every_module_and_the_suites(wheel: Path) -> None:
     """All Python files, data, `bench.toml`, `py.typed` and the C source are in it, and nothing outside `revbench`."""
     held = set(zipfile.ZipFile(wheel).namelist())
     files = (path for name in SOURCE_FOLDERS for path in (ROOT / name).rglob("*"))
-    sources = {path.relative_to(ROOT) for path in files if path.suffix in (".py", ".c", ".toml")}
+    sources = {path.relative_to(ROOT) for path in files if path.suffix in SUFFIXES}
     expected = {f"revbench/{path.as_posix()}" for path in sources}
     expected |= {"revbench/__init__.py", "revbench/__main__.py", "revbench/bench.toml", "revbench/py.typed"}
     assert expected <= held

@@ -5,7 +5,7 @@ is None in them.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from revbench.bench.analysis.energy_details import EnergyDetails, energy_details
 from revbench.bench.cases import CASE_FIELDS, Case
@@ -54,6 +54,12 @@ class CaseRow:
         step_s: median time of a training step.
         step_spread_s: interquartile range of that time.
         images_per_s: images trained in a second.
+        inference_s: median time of an inference of the batch.
+        inference_spread_s: interquartile range of that time.
+        inference_images_per_s: images inferred in a second.
+        recomputation_share: share of the step that recomputation takes: by how much the step with stored activations is
+            shorter; of recomputing cases where both were timed.
+        epoch_images: images of an epoch of the data set that the suite stands for.
         reconstruction_error: largest relative distance of a restored stream from the original.
         flipped_spike_share: spikes that came out otherwise when they were recomputed.
         gradient_cosine: cosine of the gradient to that of plain autograd.
@@ -70,6 +76,7 @@ class CaseRow:
         similarity_nowhere: likewise, without temporal gradients.
         similarities: all such cosines, before training and after each epoch, of all parameters and of each layer.
         dense_macs: multiply-accumulates of an inference, if nothing was skipped; this and all below of one image.
+        unskipped_energy_j: of the arithmetic of that at 45 nm, by the operations pass: an upper bound for it.
         sops: synaptic operations of spikes and levels, each non-zero input times its true fan-out.
         acs: accumulations, of an input of level k as many as k.
         macs: multiply-accumulates of real inputs that are not zero.
@@ -115,6 +122,11 @@ class CaseRow:
     step_s: float | None = None
     step_spread_s: float | None = None
     images_per_s: float | None = None
+    inference_s: float | None = None
+    inference_spread_s: float | None = None
+    inference_images_per_s: float | None = None
+    recomputation_share: float | None = None
+    epoch_images: int | None = None
     reconstruction_error: float | None = None
     flipped_spike_share: float | None = None
     gradient_cosine: float | None = None
@@ -130,6 +142,7 @@ class CaseRow:
     similarity_nowhere: float | None = None
     similarities: tuple[tuple[SimilarityMetric, float | None], ...] = ()
     dense_macs: float | None = None
+    unskipped_energy_j: float | None = None
     sops: float | None = None
     acs: float | None = None
     macs: float | None = None
@@ -174,6 +187,13 @@ class CaseRow:
         return self._per_image(self.forward_end_activation_bytes)
 
     @property
+    def extrapolated_epoch_s(self) -> float | None:
+        """Seconds of an epoch at this throughput: of steps alone, without loading, evaluation, or other devices."""
+        if self.epoch_images is None or self.images_per_s is None:
+            return None
+        return self.epoch_images / self.images_per_s
+
+    @property
     def status(self) -> str:
         """The worst of the passes: `ok`, or pass and status of a failure (`memory: oom`)."""
         worst = self._worst()
@@ -202,15 +222,32 @@ class CaseRow:
         return None if num_bytes is None else num_bytes / self.case.batch_size
 
 
-def case_rows(records: Iterable[Record]) -> list[CaseRow]:
+def case_rows(records: Iterable[Record], epoch_images: int | None = None) -> list[CaseRow]:
     """One row a case, in the order in which the cases first appear.
 
-    The records are those that `read_records` gives: finished passes alone, and each but once.
+    Args:
+        records: those that `read_records` gives: finished passes alone, and each but once.
+        epoch_images: images of an epoch of the data set that the suite stands for, if any.
     """
     by_case: dict[Case, list[Record]] = {}
     for record in records:
         by_case.setdefault(record.case, []).append(record)
-    return [_case_row(case, found) for case, found in by_case.items()]
+    rows = [_case_row(case, found, epoch_images) for case, found in by_case.items()]
+    steps_s: dict[Case | None, float | None] = {row.case: row.step_s for row in rows}
+    return [
+        replace(row, recomputation_share=recomputation_share(row.step_s, steps_s.get(stored_twin(row.case))))
+        for row in rows
+    ]
+
+
+def stored_twin(case: Case) -> Case | None:
+    """The same weights with stored activations, for a case that recomputes them."""
+    return replace(case, activations="stored", states=None) if case.activations == "recomputed" else None
+
+
+def recomputation_share(step_s: float | None, stored_step_s: float | None) -> float | None:
+    """$(s - s_{stored}) / s$: the share of a step that recomputation takes; the noise of both may make it negative."""
+    return None if not step_s or stored_step_s is None else (step_s - stored_step_s) / step_s
 
 
 def varying_fields(rows: Sequence[CaseRow]) -> tuple[str, ...]:
@@ -221,6 +258,14 @@ def varying_fields(rows: Sequence[CaseRow]) -> tuple[str, ...]:
 def depths_of(rows: Sequence[CaseRow]) -> list[int]:
     """The depths that occur, ascending."""
     return sorted({row.case.depth for row in rows if row.case.depth is not None})
+
+
+def of_first_seed(rows: Sequence[CaseRow]) -> list[CaseRow]:
+    """Of rows that differ in the seed alone the first: neither bytes nor dense operations depend on it."""
+    first: dict[Case, CaseRow] = {}
+    for row in rows:
+        first.setdefault(replace(row.case, seed=0), row)
+    return list(first.values())
 
 
 def grouped(rows: Sequence[CaseRow], axis: str) -> list[list[CaseRow]]:
@@ -236,7 +281,7 @@ def grouped(rows: Sequence[CaseRow], axis: str) -> list[list[CaseRow]]:
     return [sorted(group, key=lambda row: getattr(row.case, axis)) for group in groups.values()]
 
 
-def _case_row(case: Case, records: list[Record]) -> CaseRow:
+def _case_row(case: Case, records: list[Record], epoch_images: int | None) -> CaseRow:
     values = {(record.metric, record.counter): record.value for record in records}
 
     def whole(metric: str, counter: Counter | None = None) -> int | None:
@@ -262,9 +307,13 @@ def _case_row(case: Case, records: list[Record]) -> CaseRow:
         step_s=values.get(("step_s", None)),
         step_spread_s=values.get(("step_spread_s", None)),
         images_per_s=values.get(("images_per_s", None)),
+        inference_s=values.get(("inference_s", None)),
+        inference_spread_s=values.get(("inference_spread_s", None)),
+        inference_images_per_s=values.get(("inference_images_per_s", None)),
+        epoch_images=epoch_images,
         **{
             name: values.get((name, None))
-            for name in (*REVERSIBILITY_METRICS, *ENERGY_METRICS, "test_accuracy", "train_s")
+            for name in (*REVERSIBILITY_METRICS, *ENERGY_METRICS, "unskipped_energy_j", "test_accuracy", "train_s")
         },
         **{name: value for (name, _), value in values.items() if name in JOULES_METRICS},
         similarity_stage_ends=similarities.get(SimilarityMetric("stage_ends", last_epoch)),

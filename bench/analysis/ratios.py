@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_rows import CaseRow, stored_twin
 from revbench.bench.cases import Case
 
 
@@ -47,13 +47,9 @@ def with_counterparts(rows: Sequence[CaseRow], counterparts: Mapping[str, str]) 
 
 def with_stored(rows: Sequence[CaseRow]) -> list[Comparison]:
     """Each row of recomputed activations with that of the same weights with stored ones, where there is one."""
-    by_case = {row.case: row for row in rows}
-    pairs = ((row, by_case.get(_stored(row.case))) for row in rows if row.case.activations == "recomputed")
+    by_case: dict[Case | None, CaseRow] = {row.case: row for row in rows}
+    pairs = ((row, by_case.get(stored_twin(row.case))) for row in rows)
     return [_comparison(row, twin) for row, twin in pairs if twin is not None]
-
-
-def _stored(case: Case) -> Case:
-    return replace(case, activations="stored", states=None)
 
 
 def _comparison(subject: CaseRow, reference: CaseRow) -> Comparison:

@@ -54,7 +54,7 @@ def metered(training: Training, meter: Meter, plan: Plan, watch: Stopwatch) -> l
         DivergedError: the loss is not finite.
     """
     training.warm_up(WARM_UP_STEPS)
-    steps: dict[str, Callable[[], object]] = {"training": training.step, "inference": lambda: _infer(training)}
+    steps: dict[str, Callable[[], object]] = {"training": training.step, "inference": training.infer}
     found = []
     for kind in KINDS:
         training.model.train(kind == "training")
@@ -69,11 +69,6 @@ def unmetered(reason: str) -> list[Measurement]:
         for kind in KINDS
         for metric in (NET, MARGIN, GROSS)
     ]
-
-
-@torch.no_grad()
-def _infer(training: Training) -> None:
-    training.model(training.batch.inputs)
 
 
 def _told(kind: str, work: Work, meter: Meter) -> list[Measurement]:

@@ -1,6 +1,5 @@
 """The readings of many cases: predictions on all cores, measurements each in a fresh process of its own."""
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -10,7 +9,7 @@ from multiprocessing.connection import Connection
 from revbench.bench.cases import Case
 from revbench.bench.environment import num_usable_cpus
 from revbench.bench.gate.reading import Reading, read
-from revbench.bench.runner import describe_exit, process_context
+from revbench.bench.runner import describe_exit, interrupts_blocked, process_context
 
 WORTH_A_PROCESS = 8
 """Predictions in the time that a process takes to start."""
@@ -39,8 +38,10 @@ def _predicted(cases: Sequence[Case]) -> Iterator[Reading]:
         return
     num_read = 0
     context = process_context("fake")
-    with suppress(BrokenProcessPool), ProcessPoolExecutor(num_processes, context, initializer=_be_deaf) as pool:
-        for reading in pool.map(read, cases):
+    with suppress(BrokenProcessPool), ProcessPoolExecutor(num_processes, context) as pool:
+        with interrupts_blocked():
+            readings = pool.map(read, cases)
+        for reading in readings:
             yield reading
             num_read += 1
     # One of the processes crashed. By itself, each case tells whether it was the culprit.
@@ -58,7 +59,8 @@ def read_apart(case: Case, timeout_s: float | None = None) -> Reading:
     context = process_context(case.device)
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(theirs, case), daemon=True)
-    process.start()
+    with interrupts_blocked():
+        process.start()
     theirs.close()
     try:
         if not ours.poll(timeout_s):
@@ -74,10 +76,4 @@ def read_apart(case: Case, timeout_s: float | None = None) -> Reading:
 
 
 def _answer(connection: Connection, case: Case) -> None:
-    _be_deaf()
     connection.send(read(case))
-
-
-def _be_deaf() -> None:
-    """Ctrl-C is answered by the process that waits for this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from revbench.bench.memory.allocator import Block, CachingAllocator, block_bytes
+from revbench.bench.memory.timeline import changes_without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,7 @@ class History:
 
     def without(self, storages: Collection[int]) -> "History":
         """The history without some storages."""
-        kept = ~np.isin(self.storage_of, list(storages))
-        before = np.concatenate([[0], np.cumsum(kept)])
+        kept, before = changes_without(self.storage_of, storages)
         return replace(
             self,
             storage_of=self.storage_of[kept],

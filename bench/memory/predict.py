@@ -11,7 +11,7 @@ from revbench.bench.memory.as_cuda import DIFFERENCES, AsCuda, Difference
 from revbench.bench.memory.history import History
 from revbench.bench.memory.measure import WARM_UP_STEPS, trace
 from revbench.bench.memory.recorder import Recorder
-from revbench.bench.memory.timeline import Mark, Peak, Timeline, peak
+from revbench.bench.memory.timeline import Mark, Peak, Timeline, changes_without, peak
 from revbench.bench.memory.tracker import Tracker
 from revbench.bench.training import make_optimizer, num_parameters, prepare, world
 
@@ -109,8 +109,7 @@ def effects(prediction: Prediction) -> Mapping[Difference, int]:
 
 
 def _without(timeline: Timeline, storages: set[int]) -> Timeline:
-    kept = ~np.isin(timeline.storage_of, list(storages))
-    before = np.concatenate([[0], np.cumsum(kept)])
+    kept, before = changes_without(timeline.storage_of, storages)
     return replace(
         timeline,
         storage_of=timeline.storage_of[kept],

@@ -4,6 +4,7 @@ A timeline is a list of changes. Change `i` adds `delta_bytes[i]` (negative: fre
 `storage_of[i]`, and every storage has one kind for its whole life, found out by the end of the step.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -80,6 +81,14 @@ def peak(timeline: Timeline) -> Peak:
     parts = timeline.split_at(instant + 1)
     assert sum(parts.values()) == live[instant]
     return Peak(total_bytes=int(live[instant]), by_kind=parts)
+
+
+def changes_without(
+    storage_of: NDArray[np.int64], storages: Collection[int]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which changes are not of these storages, `[N]`, and how many of those come before each place, `[N + 1]`."""
+    kept = ~np.isin(storage_of, list(storages))
+    return kept, np.concatenate([[0], np.cumsum(kept)])
 
 
 def activation_peak_bytes(timeline: Timeline) -> int:

@@ -9,7 +9,7 @@ from revbench.models.networks.spikingformer import spikingformer, spikingformer_
 
 _IMAGES, _EVENTS = "images 3x32x32", "event frames 2x128x128"
 _ANY = "any depth, and any width that is a multiple of 8"
-_SMALL_EVENTS, _SMALL = "event frames 2x64x64", 64
+_SMALL_EVENTS, _SMALL = "event frames 2x48x48", 48
 _SDT_SMALL_EVENTS, _SDT_SMALL = "event frames 2x32x32", 32
 """Of the families: frames small enough that a CPU learns digits in minutes."""
 

@@ -1,9 +1,11 @@
 """T-RevSNN (ICML 2024)."""
 
+from functools import partial
 from typing import Any
 
 from revbench.models.entry import deepened, sized
 from revbench.models.networks.trevsnn import SMALL, TINY, TINY_EVENTS, TRevSNN, trevsnn, trevsnn_events, trevsnn_images
+from revbench.models.networks.trevsnn_split import trevsnn_split
 
 
 def _small_events(num_blocks: int, *, width: int = 32, **options: Any) -> TRevSNN:
@@ -17,6 +19,20 @@ def _small_events(num_blocks: int, *, width: int = 32, **options: Any) -> TRevSN
 
 ENTRIES = [
     deepened("trevsnn", "T-RevSNN, any depth and width; images 3x32x32", trevsnn, reversible=True, states=True),
+    deepened(
+        "trevsnn_unscaled",
+        "T-RevSNN without the learnt scale of residuals, any depth from 2 on and width; images 3x32x32",
+        partial(trevsnn, scaled_residuals=False),
+        reversible=True,
+        states=True,
+    ),
+    deepened(
+        "trevsnn_split",
+        "T-RevSNN of the parameters of T = 4, divided among T timesteps; any depth and width; images 3x32x32",
+        trevsnn_split,
+        reversible=True,
+        states=True,
+    ),
     deepened(
         "trevsnn_event",
         "T-RevSNN, any depth and width; event frames 2x16x16",

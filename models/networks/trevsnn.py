@@ -55,6 +55,8 @@ class TRevSNN(SpikingNetwork):
         fusion: which deeper states a level reads: the `next` or `all`.
         encoding: what a timestep reads of the encoded image: the `whole`, or a T-th of the channels (`groups`).
         auxiliary_heads: whether images are read out before T.
+        scaled_residuals: whether the residuals of all blocks but the last of a level have a learnt scale (the paper's
+            ReZero, which begins at 1).
         activations: `recomputed`, or `stored` for ordinary autograd over the same weights.
         states: how states survive to the backward pass: `coded`, `stored` (the published code) or `inverted`.
         published_dead_parameters: whether the carries of the first timestep exist, which have nothing to carry; they
@@ -83,6 +85,7 @@ class TRevSNN(SpikingNetwork):
         fusion: Fusion = "next",
         encoding: Encoding = "whole",
         auxiliary_heads: bool = True,
+        scaled_residuals: bool = True,
         activations: Activations = "recomputed",
         states: States = "coded",
         published_dead_parameters: bool = True,
@@ -103,8 +106,8 @@ class TRevSNN(SpikingNetwork):
 
         def level(t: int, place: int) -> Level:
             width = widths[place]
-            scaled = [Projection(width, kernel_size, scaled=True) for _ in range(num_blocks - 1)]
-            blocks = [Block(width, kernel_size, projection) for projection in (*scaled, shared[place])]
+            own = [Projection(width, kernel_size, scaled=scaled_residuals) for _ in range(num_blocks - 1)]
+            blocks = [Block(width, kernel_size, projection) for projection in (*own, shared[place])]
             tops = [
                 SpikingPath(widths[above], width, upsampling=STRIDES[above] // STRIDES[place])
                 for above in _above(place, fusion, t)
@@ -255,7 +258,8 @@ def trevsnn(
 ) -> TRevSNN:
     """T-RevSNN of any depth and width, small enough for a CPU; the levels are 1, 2, 4 and 6 times as wide as `width`.
 
-    `choices` are those of `TRevSNN`: fusion, encoding, auxiliary_heads, activations, states and the published flaws.
+    `choices` are those of `TRevSNN`: fusion, encoding, auxiliary_heads, scaled_residuals, activations, states and the
+    published flaws.
     """
     return TRevSNN(
         widths=[width, 2 * width, 4 * width, 6 * width],

@@ -2,8 +2,21 @@
 
 from revbench.models.rules.base import Rule
 from revbench.models.rules.bptt import BPTT
-from revbench.models.rules.named import RULES, UnknownRuleError, is_rule, make_rule
+from revbench.models.rules.named import NamedRule, UnknownRuleError, is_rule, make_rule, register_rule, rules
 from revbench.models.rules.ottt import OTTT
-from revbench.models.rules.partwise import SLTT, TruncatedBPTT
+from revbench.models.rules.partwise import SLTT, PartwiseRule, TruncatedBPTT
 
-__all__ = ["BPTT", "OTTT", "RULES", "SLTT", "Rule", "TruncatedBPTT", "UnknownRuleError", "is_rule", "make_rule"]
+__all__ = [
+    "BPTT",
+    "OTTT",
+    "SLTT",
+    "NamedRule",
+    "PartwiseRule",
+    "Rule",
+    "TruncatedBPTT",
+    "UnknownRuleError",
+    "is_rule",
+    "make_rule",
+    "register_rule",
+    "rules",
+]

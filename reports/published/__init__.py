@@ -4,10 +4,17 @@ A file holds `[paper]`, `[[tables]]` of numbers and `[[claims]]` of growth. A ta
 quantities once and what its rows share; a row names the rest. What a source does not tell is absent, never guessed.
 """
 
-from revbench.reports.published.load import PublishedError, published_claims, published_numbers, read_paper
+from revbench.reports.published.load import (
+    PublishedError,
+    published_claims,
+    published_numbers,
+    published_papers,
+    read_paper,
+)
 from revbench.reports.published.numbers import (
     Claim,
     Cost,
+    Paper,
     Provenance,
     PublishedCounter,
     PublishedNumber,
@@ -17,6 +24,7 @@ from revbench.reports.published.numbers import (
 __all__ = [
     "Claim",
     "Cost",
+    "Paper",
     "Provenance",
     "PublishedCounter",
     "PublishedError",
@@ -24,5 +32,6 @@ __all__ = [
     "Quantity",
     "published_claims",
     "published_numbers",
+    "published_papers",
     "read_paper",
 ]

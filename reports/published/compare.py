@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow
+from revbench.bench.cases import Case
 from revbench.bench.records import PassName
 from revbench.reports.published.numbers import PublishedCounter, PublishedNumber, Quantity
 
@@ -21,6 +22,13 @@ MEMORY: dict[Quantity, dict[PublishedCounter, str]] = {
     "activation_memory_per_image": {"traced": "activation_peak_bytes"},
     "forward_end_memory_per_image": {"traced": "forward_end_activation_bytes"},
 }
+MEMORY_RATIOS: dict[Quantity, Quantity] = {
+    "memory_ratio": "memory_per_image",
+    "memory_multiple": "memory_per_image",
+    "activation_memory_ratio": "activation_memory_per_image",
+    "forward_end_memory_ratio": "forward_end_memory_per_image",
+}
+"""What each is a ratio of; a multiple says how many times as much as the reference, a ratio how many times less."""
 TIME: dict[Quantity, str] = {"step_time": "step_s", "throughput": "images_per_s"}
 COUNTS: dict[Quantity, str] = {"parameters": "num_parameters", "macs": "dense_macs"}
 LEARNT: dict[Quantity, str] = {
@@ -40,6 +48,7 @@ class Comparison:
     Attributes:
         number: as published.
         row: the case beside it.
+        reference: of a ratio, the case that the row is compared with; None where that was not run.
         measured: in bytes, seconds, joules or ones, by the published counter or, failing that, traced; None if it was
             not measured.
         counter: of memory, what produced the measured number.
@@ -48,6 +57,7 @@ class Comparison:
 
     number: PublishedNumber
     row: CaseRow
+    reference: CaseRow | None
     measured: float | None
     counter: PublishedCounter | None
     reasons: tuple[str, ...]
@@ -59,22 +69,27 @@ class Comparison:
         return None if self.reasons or self.measured is None or not published else self.measured / published
 
 
-def compare(number: PublishedNumber, row: CaseRow, gpu: str | None = None) -> Comparison:
+def compare(
+    number: PublishedNumber, row: CaseRow, gpu: str | None = None, reference: CaseRow | None = None
+) -> Comparison:
     """The number beside a case of its model.
 
     Args:
         number: as published.
         row: a case.
         gpu: name of the device that measured it; None for a CPU.
+        reference: of a ratio, the case that the row is compared with.
     """
-    measured, counter = _measured(number, row)
+    measured, counter = _measured(number, row, reference)
     reasons = [*_of_measuring(number, row, measured), *_of_unit(number)]
-    if number.quantity in MEMORY:
+    if number.quantity in (*MEMORY, *MEMORY_RATIOS):
         reasons += _of_counter(number, counter)
     reasons += _of_settings(number, row)
     if number.quantity in TIME:
         reasons += _of_device(number, gpu)
-    return Comparison(number=number, row=row, measured=measured, counter=counter, reasons=tuple(reasons))
+    return Comparison(
+        number=number, row=row, reference=reference, measured=measured, counter=counter, reasons=tuple(reasons)
+    )
 
 
 def comparisons(
@@ -85,9 +100,12 @@ def comparisons(
     Of numbers at several T those at the measured ones alone, if there are any.
     """
     found = []
+    by_case = {row.case: row for row in rows}
     for number in numbers:
-        if number.quantity in (*MEMORY, *TIME, *COUNTS, *LEARNT):
-            beside = [compare(number, row, gpu) for row in rows if is_about(number, row)]
+        if number.quantity in (*MEMORY, *MEMORY_RATIOS, *TIME, *COUNTS, *LEARNT):
+            beside = [
+                compare(number, row, gpu, by_case.get(_reference(number, row))) for row in rows if is_about(number, row)
+            ]
             told = [each for each in beside if each.measured is not None]
             if told:
                 found.append(min(told, key=lambda each: len(each.reasons)))
@@ -112,24 +130,53 @@ def is_about(number: PublishedNumber, row: CaseRow) -> bool:
     return number.quantity in COUNTS or (number.rule or "bptt") == case.rule
 
 
-def _measured(number: PublishedNumber, row: CaseRow) -> tuple[float | None, PublishedCounter | None]:
+def _reference(number: PublishedNumber, row: CaseRow) -> Case:
+    """The case that a ratio of the row is about: that of the other model, all else equal."""
+    return replace(row.case, model=number.against_model or "", activations=None, states=None)
+
+
+def _measured(
+    number: PublishedNumber, row: CaseRow, reference: CaseRow | None
+) -> tuple[float | None, PublishedCounter | None]:
+    if number.quantity in MEMORY_RATIOS:
+        return _measured_ratio(number, row, reference)
     if number.quantity not in MEMORY:
         metric = (TIME | COUNTS | LEARNT).get(number.quantity)
         return (None if metric is None else getattr(row, metric)), None
-    counters = MEMORY[number.quantity]
-    wanted: tuple[PublishedCounter, ...] = (number.counter or "unknown", "traced")
-    for counter in wanted:
-        value = getattr(row, counters[counter]) if counter in counters else None
+    for counter in _counters(number):
+        value = _bytes(number.quantity, counter, row)
         if value is not None:
             share = row.case.batch_size if number.quantity.endswith("_per_image") else 1
             return value / share, counter
     return None, None
 
 
+def _measured_ratio(
+    number: PublishedNumber, row: CaseRow, reference: CaseRow | None
+) -> tuple[float | None, PublishedCounter | None]:
+    if reference is None:
+        return None, None
+    for counter in _counters(number):
+        own, others = (_bytes(MEMORY_RATIOS[number.quantity], counter, each) for each in (row, reference))
+        if own and others:
+            return (own / others if number.quantity == "memory_multiple" else others / own), counter
+    return None, None
+
+
+def _counters(number: PublishedNumber) -> tuple[PublishedCounter, ...]:
+    """Which to look at, the published one first."""
+    return number.counter or "unknown", "traced"
+
+
+def _bytes(quantity: Quantity, counter: PublishedCounter, row: CaseRow) -> float | None:
+    metric = MEMORY[quantity].get(counter)
+    return None if metric is None else getattr(row, metric)
+
+
 def _of_measuring(number: PublishedNumber, row: CaseRow, measured: float | None) -> list[str]:
     if number.quantity in LEARNT:
         return [f"trained on digits, not on {number.dataset or 'that data set'}"]
-    if number.quantity not in (*MEMORY, *TIME, *COUNTS):
+    if number.quantity not in (*MEMORY, *MEMORY_RATIOS, *TIME, *COUNTS):
         return ["nothing of the kind is measured"]
     if measured is not None:
         return []

@@ -15,6 +15,7 @@ from revbench.reports.published.numbers import (
     COSTS,
     UNITS,
     Claim,
+    Paper,
     Provenance,
     PublishedCounter,
     PublishedNumber,
@@ -46,6 +47,7 @@ class _Settings(_Strict):
 
     method: Text | None = None
     against: Text | None = None
+    against_model: Text | None = None
     model: Text | None = None
     rule: Text | None = None
     condition: Text | None = None
@@ -98,10 +100,7 @@ def read_paper(path: Path) -> tuple[tuple[PublishedNumber, ...], tuple[Claim, ..
     Raises:
         PublishedError: the file is not of this form.
     """
-    try:
-        file = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise PublishedError(f"{path.name}: {error}") from error
+    file = _read(path)
     numbers = tuple(number for table in file.tables for number in _numbers(path.stem, table))
     claims = tuple(claim for said in file.claims for claim in _claims(path.stem, said))
     identities = [number.identity for number in numbers]
@@ -115,6 +114,12 @@ def read_paper(path: Path) -> tuple[tuple[PublishedNumber, ...], tuple[Claim, ..
 
 
 @cache
+def published_papers() -> tuple[Paper, ...]:
+    """All papers of which the project ships numbers, by name of their file."""
+    return tuple(Paper(key=path.stem, **_read(path).paper.model_dump()) for path in _files())
+
+
+@cache
 def published_numbers() -> tuple[PublishedNumber, ...]:
     """All numbers that the project ships, paper by paper."""
     return tuple(number for path in _files() for number in read_paper(path)[0])
@@ -124,6 +129,13 @@ def published_numbers() -> tuple[PublishedNumber, ...]:
 def published_claims() -> tuple[Claim, ...]:
     """All claims of growth that the project ships."""
     return tuple(claim for path in _files() for claim in read_paper(path)[1])
+
+
+def _read(path: Path) -> _File:
+    try:
+        return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise PublishedError(f"{path.name}: {error}") from error
 
 
 def _files() -> list[Path]:

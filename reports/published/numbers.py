@@ -14,6 +14,8 @@ Quantity = Literal[
     "saved_memory",
     "saved_memory_per_image",
     "memory_ratio",
+    "activation_memory_ratio",
+    "forward_end_memory_ratio",
     "memory_multiple",
     "memory_saved",
     "model_size",
@@ -61,6 +63,8 @@ UNITS: dict[Quantity, dict[str, float | None]] = {
     "saved_memory": BYTES,
     "saved_memory_per_image": BYTES,
     "memory_ratio": PLAIN,
+    "activation_memory_ratio": PLAIN,
+    "forward_end_memory_ratio": PLAIN,
     "memory_multiple": PLAIN,
     "memory_saved": SHARES,
     "model_size": BYTES,
@@ -86,6 +90,23 @@ or GB and may mean either the decimal or the binary one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Paper:
+    """A paper whose numbers are shipped.
+
+    Attributes:
+        key: the stem of its file, by which numbers and claims name it.
+        name: as people call it.
+        venue: where it was published; None where that is not known.
+        link: where it can be read; None where that is not known.
+    """
+
+    key: str
+    name: str
+    venue: str | None
+    link: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedNumber:
     """One number as it was published; None and empty texts stand for what the source does not tell.
 
@@ -96,7 +117,7 @@ class PublishedNumber:
         quantity: what the number is. `memory` is the peak of a training step with weights and all else;
             `memory_per_image` that over the batch; `activation_memory_per_image` without parameters, gradients,
             optimizer state, buffers and input; `forward_end_...` the same when the backward pass begins; `saved_...`
-            what autograd keeps for the backward pass. A `..._ratio` says how many times less than `against`, a
+            what autograd keeps for the backward pass. A `..._ratio` says how many times less of it than `against`, a
             `..._multiple` how many times as much, `..._saved` which share less. `macs` and `energy` are those of one
             image over all timesteps.
         value: the number, as printed.
@@ -104,6 +125,7 @@ class PublishedNumber:
         provenance: how the number came here.
         source: where it was read or how it was measured.
         against: of a ratio, what the method is compared with.
+        against_model: that as a model of `revbench list`.
         model: the model of `revbench list` that it is about, with the same input and number of classes.
         rule: the training rule, as revbench calls it.
         condition: what tells the number from others of the same place.
@@ -126,6 +148,7 @@ class PublishedNumber:
     provenance: Provenance
     source: str
     against: str = ""
+    against_model: str | None = None
     model: str | None = None
     rule: str | None = None
     condition: str = ""

@@ -1,4 +1,12 @@
-from revbench.bench.analysis.case_rows import case_rows, depths_of, grouped, varying_fields
+from revbench.bench.analysis.case_rows import (
+    CaseRow,
+    case_rows,
+    depths_of,
+    grouped,
+    of_first_seed,
+    recomputation_share,
+    varying_fields,
+)
 from revbench.bench.cases import Case
 from revbench.bench.records import Counter, PassName, Record, Status
 from revbench.bench.similarity.metric import SimilarityMetric
@@ -128,3 +136,44 @@ def test_a_case_without_a_similarity_pass_has_no_similarities() -> None:
     """None, and an empty view."""
     (row,) = case_rows([record("status", None)])
     assert (row.similarity_stage_ends, row.similarities) == (None, ())
+
+
+def test_the_share_of_recomputation_is_what_the_stored_twin_saves() -> None:
+    """Of two cases that differ in activations alone (and in states, which stored activations have none of)."""
+    recomputed, stored, deeper = (
+        Case(model="trevsnn", depth=1, activations="recomputed", states="coded"),
+        Case(model="trevsnn", depth=1, activations="stored"),
+        Case(model="trevsnn", depth=2, activations="recomputed", states="coded"),
+    )
+    records = [
+        record(metric, value, case=case, pass_name="time")
+        for case, step_s in ((recomputed, 0.5), (stored, 0.375), (deeper, 1.0))
+        for metric, value in (("step_s", step_s), ("status", None))
+    ]
+    assert [row.recomputation_share for row in case_rows(records)] == [0.25, None, None]
+    assert [row.recomputation_share for row in case_rows(records[:2])] == [None]
+
+
+def test_recomputation_share() -> None:
+    """Noise may make it negative; without both times, or of a step of no time, there is none."""
+    assert recomputation_share(0.5, 0.75) == -0.5
+    assert [recomputation_share(*steps) for steps in ((None, 1.0), (1.0, None), (0.0, 1.0))] == [None] * 3
+
+
+def test_epochs_are_extrapolated_from_the_throughput_of_training() -> None:
+    """Where the suite says how many images an epoch has, and the case was timed."""
+    records = [
+        record("images_per_s", 50.0, pass_name="time"),
+        record("status", None, pass_name="time"),
+        record("status", None, case=DEEPER, pass_name="time", status="oom"),
+    ]
+    assert [row.extrapolated_epoch_s for row in case_rows(records, 1000)] == [20.0, None]
+    assert [row.extrapolated_epoch_s for row in case_rows(records)] == [None, None]
+
+
+def test_of_rows_that_differ_in_the_seed_alone_the_first_counts() -> None:
+    """Others stay, in their order."""
+    cases = [Case(model=model, seed=seed, depth=depth) for seed in (3, 1) for depth in (1, 2) for model in "ab"]
+    rows = [CaseRow(case=case) for case in cases]
+    assert of_first_seed(rows) == rows[:4]
+    assert of_first_seed(rows[3:]) == rows[3:7]

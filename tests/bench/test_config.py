@@ -48,6 +48,45 @@ def test_a_suite_whose_name_cannot_name_its_files_is_refused(tmp_path: Path, nam
     assert message.endswith("use letters, digits, - and _, and another word than records")
 
 
+def test_sweeps_replace_axes_one_after_the_other(tmp_path: Path) -> None:
+    """Each sweep is a grid of its own around the suite's axes; overrides replace axes in sweeps too."""
+    sweeps = "depth = 1\nbatch_size = 4\nsweeps = [{ batch_size = [1, 2] }, { timesteps = 8, depth = [2, 4] }]\n"
+    suite = read(tmp_path, SUITE + sweeps).suite("small")
+    told = [(grid.depth, grid.batch_size, grid.timesteps, grid.sweeps) for grid in suite.grids()]
+    assert told == [((1,), (1, 2), (), ()), ((2, 4), (4,), (8,), ())]
+    assert [grid.name for grid in suite.grids()] == ["small", "small"]
+    changed = suite.with_overrides(check_overrides({"depth": 3, "batch_size": 7}))
+    assert [(grid.depth, grid.batch_size, grid.timesteps) for grid in changed.grids()] == [
+        ((3,), (7,), ()),
+        ((3,), (7,), (8,)),
+    ]
+    assert read(tmp_path, SUITE + PREDICT).suite("small").grids()[0].batch_size == (2,)
+
+
+def test_sweeps_win_over_the_axes_of_predictions(tmp_path: Path) -> None:
+    """What a prediction replaces is what the sweeps vary around."""
+    sweeps = "sweeps = { batch_size = [1, 2] }\npredict = { batch_size = 128, width = 64 }"
+    suite = read(tmp_path, SUITE + sweeps).suite("small").for_prediction()
+    assert [(grid.batch_size, grid.width) for grid in suite.grids()] == [((1, 2), (64,))]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("sweeps = []", "suites.small.sweeps must be one value or more, not an empty list"),
+        ("sweeps = 3", "suites.small.sweeps must be a table, not the integer 3"),
+        ("sweeps = [{}]", "suites.small.sweeps must name an axis, not an empty table"),
+        ("sweeps = [{ dept = 1 }]", "suites.small.sweeps.dept is not a known key; did you mean 'depth'?"),
+        ("sweeps = [{ depth = 0 }]", "suites.small.sweeps.depth must be greater than 0, not the integer 0"),
+        ("sweeps = [{ models = 'a' }]", "suites.small.sweeps.models is not a known key; valid: activations, "),
+        ("epoch_images = 0", "suites.small.epoch_images must be greater than 0, not the integer 0"),
+    ],
+)
+def test_mistake_in_sweeps(tmp_path: Path, line: str, expected: str) -> None:
+    """One sentence names the key and what is expected."""
+    assert sentence(tmp_path, SUITE + line).startswith(expected)
+
+
 def test_scalar_is_a_list_of_one(tmp_path: Path) -> None:
     """A scalar and a list of one value say the same."""
     suite = read(tmp_path, SUITE + "depth = 4\nwidth = [8]\nseed = 0").suite("small")
@@ -94,7 +133,7 @@ def test_timeout_may_be_a_whole_number(tmp_path: Path) -> None:
         (
             "passes = ['speed']",
             'suites.small.passes cannot be the string "speed"; '
-            "valid: energy, joules, learning, memory, operations, reversibility, similarity, time",
+            "valid: energy, inference_time, joules, learning, memory, operations, reversibility, similarity, time",
         ),
         ("timeout_s = true", "suites.small.timeout_s must be a number, not the boolean true"),
         ("timeout_s = inf", "suites.small.timeout_s must be a finite number, not the float Infinity"),

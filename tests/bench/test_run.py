@@ -109,6 +109,20 @@ def test_jobs_go_pass_by_pass() -> None:
     assert jobs_of([A, B], ("memory", "time")) == [(A, "memory"), (B, "memory"), (A, "time"), (B, "time")]
 
 
+def test_cases_that_are_timed_against_each_other_are_neighbours() -> None:
+    """In timed passes, those of one model first of all; other passes keep the order of the cases."""
+    cases = [
+        Case(model=model, activations=activations, timesteps=timesteps)
+        for activations in ("recomputed", "stored")
+        for timesteps in (1, 2)
+        for model in ("a", "b")
+    ]
+    for name in ("time", "inference_time"):
+        told = [(case.timesteps, case.model, case.activations) for case, _ in jobs_of(cases, (name,))]
+        assert told == [(t, model, way) for t in (1, 2) for model in "ab" for way in ("recomputed", "stored")]
+    assert [case for case, _ in jobs_of(cases, ("memory",))] == cases
+
+
 @pytest.mark.parametrize(("retry", "expected"), [(False, [(A, "time")]), (True, [(B, "memory"), (A, "time")])])
 def test_left_to_measure(store: RunStore, retry: bool, expected: list[tuple[Case, PassName]]) -> None:
     """What was finished is left out, failures too unless they are to be tried again."""
@@ -305,6 +319,21 @@ def test_figures_come_in_the_formats_asked_for(folder: Path, revbench: Command) 
     assert (folder / "smoke.pdf").read_bytes().startswith(b"%PDF")
     assert drawn.stdout.count("run/smoke.pdf") == 2
     assert not re.search(r"smoke\.(png|svg)", drawn.stdout)
+
+
+def test_a_page_is_drawn_where_it_is_asked_for(folder: Path, revbench: Command) -> None:
+    """With what the run was measured with; a folder that lost its environment has a page that says so."""
+    drawn = revbench("report", folder, "--format", "html,csv")
+    assert (drawn.returncode, drawn.stderr) == (0, "")
+    assert drawn.stdout.count("smoke.html") == 1
+    page = (folder / "smoke.html").read_text(encoding="utf-8")
+    assert "What it was measured with" in page
+    (folder / "environment.json").unlink()
+    again = revbench("report", folder, "--format", "html", "--out", folder / "elsewhere")
+    assert (again.returncode, again.stderr) == (0, "")
+    page = (folder / "elsewhere" / "smoke.html").read_text(encoding="utf-8")
+    assert "What it was measured with" not in page
+    assert "does not tell" in page
 
 
 def test_a_copied_folder_reports_the_same(folder: Path, finished: Path, revbench: Command) -> None:

@@ -86,6 +86,12 @@ def test_memory_passes_are_alone_and_time_passes_together() -> None:
     ]
 
 
+def test_steps_and_inferences_do_not_take_turns() -> None:
+    """The last case of one timed pass is no neighbour of the first of the next."""
+    todo = [*jobs("time", "a", "b"), *jobs("inference_time", "a", "b")]
+    assert batches(todo) == [todo[:2], todo[2:]]
+
+
 def test_no_more_than_fit_take_turns() -> None:
     """Processes under comparison share the memory: of many, a few live together at a time, in order."""
     todo = jobs("time", *"abcdefghi")
@@ -184,9 +190,10 @@ def test_seeds_are_set(tmp_path: Path, log: Log) -> None:
     assert all(number != another for number, another in zip(numbers, others, strict=True))
 
 
-def test_models_under_comparison_take_turns(tmp_path: Path, log: Log) -> None:
+@pytest.mark.parametrize("pass_name", ["time", "inference_time"])
+def test_models_under_comparison_take_turns(tmp_path: Path, log: Log, pass_name: PassName) -> None:
     """Each warms up alone; from then on it is one step each, with a pause in which the other's threads fall asleep."""
-    told, _ = measured(tmp_path, jobs("time", "notes_a", "notes_b"))
+    told, _ = measured(tmp_path, jobs(pass_name, "notes_a", "notes_b"))
     assert told == ["> notes_a", "> notes_b", "notes_a: ok", "notes_b: ok"]
     letters, moments = zip(*(line.split() for line in log()), strict=True)
     turns = re.fullmatch(r"aabb((?:ab)+)(a*|b*)", "".join(letters))
@@ -239,9 +246,9 @@ def test_a_prediction_that_fails_disturbs_no_other(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pass_name", ["memory", "time"])
 def test_a_step_without_end_is_stopped(tmp_path: Path, pass_name: PassName) -> None:
     """A time-out is a row, and what is measured beside it or after it does not suffer."""
-    told, closings = measured(tmp_path, jobs(pass_name, "sleeps", "tiny"), timeout_s=3)
+    told, closings = measured(tmp_path, jobs(pass_name, "sleeps", "tiny"), timeout_s=6)
     assert [line for line in told if ":" in line] == ["sleeps: timeout", "tiny: ok"]
-    assert closings[0].detail == "took longer than 3 s"
+    assert closings[0].detail == "took longer than 6 s"
 
 
 @pytest.mark.usefixtures("log")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from revbench.bench.analysis.case_rows import stored_twin
 from revbench.bench.cases import Case
 from revbench.bench.catalog import Catalog
 from revbench.bench.config import Config, Suite, find_config, load_config
@@ -18,13 +19,19 @@ PACKAGED = [
     "recomputation",
     "reversibility",
     "states",
+    "imagenet",
+    "ablation-timesteps",
+    "ablation-residual",
     "published-revsnn",
+    "published-online",
     "gradient-similarity",
+    "throughput",
     "ann-vs-snn",
     "timestep-scaling",
     "complexity",
     "learning",
     "learning-transformers",
+    "learning-event-transformers",
     "learning-events",
     "energy",
     "energy-transformers",
@@ -97,8 +104,9 @@ def test_packaged_suites_expand(name: str) -> None:
     assert packaged.claim.endswith(".")
     cases = expand(packaged, "cpu", Catalog())
     predicted = expand(packaged.for_prediction(), "fake", Catalog())
-    assert len(cases) == len(predicted) == len({case.id for case in cases}) > 1
-    assert len({case.batch_size for case in cases}) == 1
+    assert 1 < len(predicted) <= len(cases) == len({case.id for case in cases})
+    swept = any(sweep.batch_size for sweep in packaged.sweeps)
+    assert (len({case.batch_size for case in cases}) > 1) == swept
     assert {case.device for case in predicted} == {"fake"}
 
 
@@ -114,12 +122,35 @@ def test_packaged_suites_are_all_tested() -> None:
         (2,),
         (128,),
         (2,),
-        *[(32,)] * 5,
-        (8,),
+        (32,),
+        (512,),
         *[(32,)] * 3,
+        *[(4,), (32,), (4,)],
+        *[(32,)] * 2,
+        (8,),
+        *[(32,)] * 4,
         *[(32,), (32,), (1,), (32,)],
         *[(2,)] * 3,
     ]
+
+
+def test_depth_scaling_has_all_reversible_families_for_images() -> None:
+    """With their counterparts; those for event frames are the same networks."""
+    compared = load_config(find_config()).suite("depth-scaling").models
+    entries = Catalog().entries.values()
+    families = [e for e in entries if e.family and e.reversible and not e.name.endswith("_event")]
+    variants = {"trevsnn_unscaled", "trevsnn_split"}
+    reversible = {entry.name for entry in families} - variants
+    assert reversible == {"revsresnet", "revsformer", "trevsnn"}
+    assert {*reversible, *(e.counterpart for e in families if e.counterpart and e.name not in variants)} <= {*compared}
+
+
+def test_throughput_has_each_twin_at_every_point() -> None:
+    """So that the share of recomputation is known everywhere."""
+    cases = expand(load_config(find_config()).suite("throughput"), "cpu", Catalog())
+    twins = [stored_twin(case) for case in cases if case.activations == "recomputed"]
+    assert twins
+    assert {*twins} <= {*cases}
 
 
 def test_models_that_bptt_alone_trains() -> None:
@@ -157,6 +188,20 @@ def test_absent_axes_leave_the_defaults_of_a_case() -> None:
 def test_duplicates_are_removed() -> None:
     """A value that is written twice gives one case."""
     assert len(expand(suite(depth=[1, 1, 2], models=["msresnet", "msresnet"]), "cpu", CATALOG)) == 2
+
+
+def test_sweeps_share_the_point_that_they_meet_in() -> None:
+    """The cases are those of all sweeps, each but once, and every sweep is checked."""
+    swept = suite(depth=1, batch_size=2, models="msresnet", sweeps=[{"batch_size": [1, 2]}, {"depth": [1, 2]}])
+    assert labels(expand(swept, "cpu", CATALOG)) == [
+        "msresnet depth=1 T=4 batch=1",
+        "msresnet depth=1 T=4 batch=2",
+        "msresnet depth=2 T=4 batch=2",
+    ]
+    with pytest.raises(ConfigError, match="the model 'msresnet18' has a fixed size and takes no depth"):
+        expand(suite(models="msresnet18", sweeps=[{"timesteps": 2}, {"depth": 1}]), "cpu", CATALOG)
+    with pytest.raises(ConfigError, match="there is no rule 'slt'"):
+        expand(suite(models="msresnet18", sweeps=[{"rule": "slt"}]), "cpu", CATALOG)
 
 
 def test_states_count_where_a_model_has_them_and_recomputes() -> None:

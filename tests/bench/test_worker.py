@@ -12,6 +12,7 @@ import torch
 
 from revbench.bench.cases import Case
 from revbench.bench.records import PassName
+from revbench.bench.training import Training
 from revbench.bench.worker import STEP, describe_failure, work
 
 CASE = Case(model="msresnet", depth=1, width=8, timesteps=2, batch_size=2)
@@ -95,6 +96,20 @@ def test_a_time_pass_steps_when_asked() -> None:
     assert [kind for kind, _ in steps] == ["step_s"] * 3
     assert all(seconds > 0 for _, seconds in steps)
     assert not gc.isenabled()
+
+
+@pytest.mark.parametrize(("pass_name", "trained", "inferred"), [("time", 4, 0), ("inference_time", 0, 4)])
+def test_a_timed_pass_does_its_own_work(
+    monkeypatch: pytest.MonkeyPatch, pass_name: PassName, trained: int, inferred: int
+) -> None:
+    """Two to warm up and two that were asked for: training steps, or inferences and no training at all."""
+    done: list[str] = []
+    step, infer = Training.step, Training.infer
+    monkeypatch.setattr(Training, "step", lambda self: (done.append("step"), step(self))[1])
+    monkeypatch.setattr(Training, "infer", lambda self: (done.append("infer"), infer(self))[1])
+    told = answers(CASE, pass_name, STEP, STEP, "enough")
+    assert [kind for kind, *_ in told] == ["ready", "step_s", "step_s"]
+    assert (done.count("step"), done.count("infer")) == (trained, inferred)
 
 
 def test_a_pass_that_cannot_measure_a_case_is_unsupported() -> None:

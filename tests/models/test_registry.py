@@ -1,17 +1,16 @@
 """The registry: models by name, options, plugins and their failures."""
 
-from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from revbench.models import registry
+from revbench.models import plugins, registry
 from revbench.models.networks.msresnet import msresnet
 from revbench.models.networks.spiking import SpikingNetwork
 from revbench.models.registry import ModelEntry, PluginError, UnknownModelError
 
+pytestmark = pytest.mark.usefixtures("own_registry")
 Announce = Callable[..., None]
 PLUGIN = """
 from revbench.models.networks.msresnet import msresnet
@@ -21,33 +20,6 @@ register(
     ModelEntry(name="{name}", summary="from a plugin", build=lambda **options: msresnet([1, 1, 1, 1], **options))
 )
 """
-
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers or loads is gone after it, and plugins are looked for anew."""
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    registry._load_plugins.cache_clear()
-    yield
-    registry._load_plugins.cache_clear()
-
-
-@pytest.fixture
-def announce(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Announce:
-    """Writes modules and announces them as plugins: `announce(my_plugin="source")`."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def install(**sources: str) -> None:
-        for module, source in sources.items():
-            (tmp_path / f"{module}.py").write_text(source)
-        points = [EntryPoint(name=f"{m}_plugin", value=m, group=registry.PLUGIN_GROUP) for m in sources]
-
-        def entry_points(*, group: str) -> list[EntryPoint]:
-            return [point for point in points if point.group == group]
-
-        monkeypatch.setattr(registry, "entry_points", entry_points)
-
-    return install
 
 
 def tiny(name: str = "tiny") -> ModelEntry:
@@ -167,6 +139,20 @@ def test_a_name_is_given_once() -> None:
     assert registry.entries()["tiny"] is first
 
 
+@pytest.mark.parametrize("name", ["", "my net", "my,net", "nets:mine", "mine@3x8x8", "-mine", "mine=2", 3])
+def test_a_name_that_cannot_be_typed_is_refused(name: str) -> None:
+    """The command line gives commas, colons and the like a meaning."""
+    with pytest.raises(PluginError, match=r"a model cannot be called .*; use letters, digits"):
+        registry.register(tiny(name))
+    assert name not in registry.entries()
+
+
+def test_what_is_no_entry_is_refused() -> None:
+    """The message says what there should be."""
+    with pytest.raises(PluginError, match="register takes a ModelEntry, not <function msresnet"):
+        registry.register(msresnet)  # type: ignore[arg-type]
+
+
 def test_the_entries_that_are_handed_out_are_a_copy() -> None:
     """Whoever changes the dictionary changes their own."""
     registry.entries().clear()
@@ -184,7 +170,7 @@ def test_plugins_are_loaded_once(announce: Announce, monkeypatch: pytest.MonkeyP
     """Later questions load nothing again."""
     announce(plugin_c=PLUGIN.format(name="model_c"))
     registry.entries()
-    monkeypatch.setattr(registry, "entry_points", lambda **_: pytest.fail("plugins were looked for again"))
+    monkeypatch.setattr(plugins, "entry_points", lambda **_: pytest.fail("plugins were looked for again"))
     assert "model_c" in registry.entries()
 
 

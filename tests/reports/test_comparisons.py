@@ -1,11 +1,13 @@
 from dataclasses import replace
+from typing import Any
 
 import closings
 import pytest
 
 from revbench.bench.analysis.case_rows import CaseRow
 from revbench.bench.cases import Case
-from revbench.reports.comparisons import DEFINITIONS, comparison_sentences
+from revbench.reports.comparisons import DEFINITIONS, comparison_sentences, published_sentence
+from revbench.reports.published import PublishedNumber, published_numbers
 
 MEBIBYTE = 2**20
 
@@ -27,7 +29,8 @@ def test_a_pair_is_told_with_both_numbers_per_image_and_the_ratios() -> None:
         "rev against plain (T=4, batch 2, float32): "
         "activation peak 10.00 against 35.00 MiB per image, 3.50 times less; "
         "end of forward 5.00 against 17.50 MiB per image, 3.50 times less; step time 1.50 times as long.",
-        DEFINITIONS,
+        f"{DEFINITIONS} RevSNN's printed ratios (3.79, 3.00) seem to be of this kind: its code, traced, gives 3.78 and "
+        "3.00 at the end of forward, and 3.17 and 1.84 at the peak.",
     ]
 
 
@@ -108,3 +111,23 @@ def test_of_many_simulation_lengths_the_longest_is_told() -> None:
     assert ["T=16" in sentence for sentence in told] == [True]
     told = [sentence for sentence in comparison_sentences(rows[:4], {"rev": "plain"}) if sentence.startswith("rev")]
     assert ["T=4" in sentence for sentence in told] == [True, False]
+
+
+def test_published_ratios_are_read_from_the_published_numbers() -> None:
+    """Other numbers give another sentence; where one is not known, nothing is said."""
+
+    def number(quantity: Any, value: float, method: str = "RevNet") -> PublishedNumber:
+        return replace(next(iter(published_numbers())), paper="revsnn", method=method, quantity=quantity, value=value)
+
+    numbers = [
+        number("memory_ratio", 5),
+        number("activation_memory_ratio", 2.5),
+        number("forward_end_memory_ratio", 4.996),
+        number("forward_end_memory_ratio", 7, method="another"),
+        replace(number("memory_ratio", 9), paper="another"),
+    ]
+    assert published_sentence(numbers) == (
+        "RevSNN's printed ratios (5.00) seem to be of this kind: its code, traced, gives 5.00 at the end of forward, "
+        "and 2.50 at the peak."
+    )
+    assert published_sentence(numbers[1:]) == published_sentence(numbers[:2]) == published_sentence([]) == ""

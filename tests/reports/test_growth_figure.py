@@ -10,6 +10,7 @@ from revbench.bench.analysis.case_rows import CaseRow, case_rows
 from revbench.bench.cases import Case
 from revbench.bench.records import Record
 from revbench.reports.growth_figure import growth_figure
+from revbench.reports.growth_lines import growth_lines
 
 MEBIBYTE = 2**20
 pytestmark = pytest.mark.filterwarnings("error")
@@ -182,3 +183,24 @@ def test_long_names_have_a_legend_in_one_column() -> None:
     figure.draw_without_rendering()
     assert legend.get_window_extent().width < figure.bbox.width
     assert figure.axes[0].get_window_extent().width > figure.bbox.width / 2
+
+
+def test_of_several_sweeps_the_one_along_the_axis_is_drawn() -> None:
+    """Points of sweeps along other axes are none of its lines, and neither are other seeds."""
+    points = [(1, 4, 1, 0), (2, 4, 1, 0), (2, 8, 1, 0), (2, 4, 3, 0), (2, 4, 3, 7)]
+    rows = [
+        CaseRow(
+            case=Case(model=model, batch_size=batch_size, timesteps=timesteps, depth=depth, seed=seed),
+            activation_peak_bytes=batch_size * depth * 2**20,
+        )
+        for model in ("msresnet", "revsresnet")
+        for batch_size, timesteps, depth, seed in points
+    ]
+    found = growth_lines(rows, "depth")
+    assert [(line.name, line.points("activation_peak_bytes_per_image")) for line in found] == [
+        ("msresnet", [(1, 1.0), (3, 3.0)]),
+        ("revsresnet", [(1, 1.0), (3, 3.0)]),
+    ]
+    single = [row for row in rows if row.case.depth == 1]
+    of_single = [line.points("activation_peak_bytes_per_image") for line in growth_lines(single, "depth")]
+    assert of_single == [[(1, 1.0)]] * 6

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,3 +67,11 @@ def test_learning_has_a_figure_beside_that_of_memory(rows: list[CaseRow]) -> Non
     """In the report of a suite."""
     assert list(figures(rows, "learning", "Digits")) == ["learning", "learning-accuracy"]
     assert [len(figure.axes) for figure in figures(rows, "learning", "Digits").values()] == [1, 3]
+
+
+def test_peaks_near_to_each_other_stand_on_a_linear_axis(rows: list[CaseRow]) -> None:
+    """From 0 on; others on a logarithmic one."""
+    memory = learning_figure(rows, "Digits").axes[1]
+    assert (memory.get_xscale(), memory.get_xlim()[0]) == ("linear", 0)
+    apart = [replace(row, activation_peak_bytes=(i + 1) * MEBIBYTE) for i, row in enumerate(rows)]
+    assert learning_figure(apart, "Digits").axes[1].get_xscale() == "log"

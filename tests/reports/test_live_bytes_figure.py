@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from revbench.bench.cases import Case
 from revbench.bench.memory.places import Attribution, Place
 from revbench.bench.memory.timeline import KINDS, Mark, StorageKind, Timeline
-from revbench.reports.live_bytes_figure import LOOKS, NUM_POINTS, Step, kinds_figure, overlay_figure
+from revbench.reports.live_bytes import LOOKS, NUM_POINTS, Step
+from revbench.reports.live_bytes_figure import kinds_figure, overlay_figure
 
 MEBIBYTE = 2**20
 pytestmark = pytest.mark.filterwarnings("error")

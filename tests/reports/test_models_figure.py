@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -36,3 +38,12 @@ def test_one_variant_needs_no_legend(models_records: list[Record]) -> None:
     figure = models_figure(case_rows(models_records)[:2], "Models")
     assert figure.legends == []
     assert bar_widths(figure) == [12, 8]
+
+
+def test_seeds_share_a_bar(models_records: list[Record]) -> None:
+    """Bytes do not depend on the seed."""
+    rows = case_rows(models_records)
+    again = [replace(row, case=replace(row.case, seed=1)) for row in rows]
+    first, both = (models_figure(each, "Sizes").axes[0] for each in (rows, [*rows, *again]))
+    assert [bar.get_bbox().bounds for bar in both.patches] == [bar.get_bbox().bounds for bar in first.patches]
+    assert len(first.patches) > 1

@@ -91,6 +91,26 @@ def test_latex() -> None:
     assert latex(TABLE) == LATEX
 
 
+def test_long_texts_are_broken_into_lines() -> None:
+    """In a table as wide as the page, whose names may break behind an underscore; a status stays bold."""
+    long = Column("case", "case", (text_cell("a_name_of_more_than_24_letters"), status_cell("oom")), "left")
+    told = latex(TableData("t", "", (*TABLE.columns[:2], long)))
+    assert told.startswith(r"% \usepackage{booktabs} \usepackage{tabularx} ")
+    assert r"\begin{table*}" in told
+    assert r"\begin{tabularx}{\textwidth}{lr>{\raggedright\arraybackslash}X}" in told
+    assert r"ms\_resnet & 26.00 & a\_\allowbreak{}name\_" in told
+    assert r"\textbf{oom} & \textbf{oom} \\" in told
+    assert told.endswith("\\end{tabularx}\n\\end{table*}\n")
+
+
+def test_wide_tables_take_the_page() -> None:
+    """Both columns of a paper that has two."""
+    numbers = Column("n", "a header of twenty-two", (number_cell(1, str), number_cell(2, str)))
+    told = latex(TableData("t", "", (*TABLE.columns, numbers)))
+    assert r"\begin{table*}" in told
+    assert r"\begin{tabular}{lrrr}" in told
+
+
 def test_columns_can_be_left_out() -> None:
     """Those that are named, and those that do not fit."""
     assert [column.name for column in TABLE.without("peak_bytes").columns] == ["model", "step_s"]

@@ -33,10 +33,11 @@ case_id,model,rule,loss,depth,width,activations,states,timesteps,batch_size,dtyp
 num_layers,num_blocks,num_parameters,peak_bytes,peak_bytes_per_image,activation_peak_bytes,activation_peak_bytes_per_image,\
 forward_end_activation_bytes,forward_end_activation_bytes_per_image,cuda_requested_bytes,cuda_allocated_bytes,\
 cuda_reserved_bytes,process_bytes,step_s,step_spread_s,images_per_s,\
+inference_s,inference_spread_s,inference_images_per_s,recomputation_share,extrapolated_epoch_s,\
 reconstruction_error,flipped_spike_share,gradient_cosine,gradient_error,unprotected_reconstruction_error,\
 unprotected_flipped_spike_share,unprotected_gradient_cosine,unprotected_gradient_error,test_accuracy,train_s,\
 similarity_stage_ends,similarity_elsewhere,similarity_nowhere,\
-dense_macs,sops,acs,macs,firing_rate,input_rate,operations_break_even_rate,break_even_rate,\
+unskipped_energy_j,dense_macs,sops,acs,macs,firing_rate,input_rate,operations_break_even_rate,break_even_rate,\
 on_chip_break_even_rate,sram_dram_break_even_rate,no_reuse_break_even_rate,literature_energy_j,\
 operations_energy_j,with_neurons_energy_j,lowest_energy_j,highest_energy_j,dense_energy_j,quantised_energy_j,\
 quantised_spiking_energy_j,training_macs,recomputed_macs,training_net_j,training_net_j_margin,training_gross_j,\
@@ -44,19 +45,19 @@ inference_net_j,inference_net_j_margin,inference_gross_j,\
 status,detail
 2fcff3e04c848e96,msresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,,34,16,\
 3000000,77943040,38971520.0,41943040,20971520.0,\
-40894464,20447232.0,,,,,0.2,0.004,10.0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
+40894464,20447232.0,,,,,0.2,0.004,10.0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
 ,ok,
 3b450f4dcf21b939,revsresnet,bptt,,4,,,,4,2,float32,sgd,cpu,0,,37,16,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
-26214400,13107200.0,,,,,0.32,0.0064,6.25,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
+26214400,13107200.0,,,,,0.32,0.0064,6.25,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
 ,ok,
 3a32172e415b9df6,msresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,,,\
 ,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
-,memory: oom,"60 MiB were asked for, 12 MiB were free"
+,,,,,,,memory: oom,"60 MiB were asked for, 12 MiB were free"
 4222e8c4eaa2897e,revsresnet,bptt,,8,,,,4,2,float32,sgd,cpu,0,,69,32,\
 3000000,63262976,31631488.0,27262976,13631488.0,\
 26214400,13107200.0,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\
-,time: timeout,stopped after 60 s
+,,,,,,,time: timeout,stopped after 60 s
 """
 
 TERMINAL_TABLE = """\
@@ -223,3 +224,16 @@ def test_similarities_have_columns(record_pass: Callable[..., list[Record]]) -> 
     records = record_pass(Case(model="msresnet", depth=1), "similarity", found)
     records += record_pass(Case(model="revsresnet", depth=1), "similarity", [], "unsupported")
     assert printed(case_rows(records)) == SIMILARITY_TABLE
+
+
+def test_epochs_are_said_to_be_extrapolated(depth_records: list[Record]) -> None:
+    """In the header, and in the note with the number of images and of what they were extrapolated from."""
+    rows = case_rows(depth_records, 1_281_167)[:2]
+    table = printed(rows, 140)
+    told = "epochs of 1,281,167 images extrapolated from the throughput of this device, steps alone"
+    assert told in " ".join(table.split())
+    header = table.split("─")[0]
+    assert "epoch," in header
+    assert "extrapolated" in header.splitlines()[-2]
+    assert re.search(r"msresnet .* 40\.0 +533\.8$", table, re.MULTILINE)
+    assert "extrapolated" not in printed(case_rows(depth_records)[:2], 140)

@@ -46,6 +46,22 @@ def test_sentences_of_an_affine_and_a_flat_model(depth_records: list[Record]) ->
             "a law; 1.00 MiB per image and block in each stage).",
         ),
         (
+            {1: 3 * 2**20, 2: 2**20},
+            "activation peak falls by 2,097,152 B per block in each stage over depth 1 to 2 (2 points, too few to test "
+            "a law; 2.00 MiB per image and block in each stage).",
+        ),
+        (
+            {1: 30, 2: 20, 3: 10},
+            "activation peak 40 B - 10 B per block in each stage, constant to the byte over depth 1 to 3 (3 points; "
+            "0.00 MiB per image and block in each stage).",
+        ),
+        (
+            {0: 9, 1: 4, 2: 3},
+            "activation peak not exactly affine in depth: -5 B to -1 B per block in each stage over depth 0 to 2 "
+            "(3 points; least squares 8.33 B - 3 B per block in each stage, 0.00 MiB per image and block in each "
+            "stage).",
+        ),
+        (
             {0: 0, 1: 1, 2: 4},
             "activation peak not exactly affine in depth: 1 B to 3 B per block in each stage over depth 0 to 2 "
             "(3 points; least squares -0.33 B + 2 B per block in each stage, 0.00 MiB per image and block in each "
@@ -57,7 +73,16 @@ def test_sentences_of_an_affine_and_a_flat_model(depth_records: list[Record]) ->
             "(depth 2: not measured, depth 4: not measured).",
         ),
     ],
-    ids=["affine from depth 2 on", "flat from depth 2 on", "two points", "irregular", "one point"],
+    ids=[
+        "affine from depth 2 on",
+        "flat from depth 2 on",
+        "two points",
+        "falling",
+        "falling on a line",
+        "falling irregularly",
+        "irregular",
+        "one point",
+    ],
 )
 def test_sentence_of_each_law(values: dict[int, int | None], expected: str) -> None:
     """What each law, and what is no law, sounds like."""

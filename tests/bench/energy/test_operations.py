@@ -19,6 +19,7 @@ def test_fake_tensors_tell_what_values_do(model: str) -> None:
         assert found[metric] == counted[metric], metric
     assert (found["recomputed_macs"] or 0) > 0 or model in ("vggbn", "spikingformer")
     network = registry.build(model, timesteps=2, depth=1, width=8)
+    assert found["unskipped_energy_j"] == pytest.approx((found["dense_macs"] or 0) * 4.6e-12)
     assert found["num_parameters"] == sum(p.numel() for p in network.parameters())
 
 

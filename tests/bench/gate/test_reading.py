@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from own_plugins import own_plugins
 from torch import Tensor, nn
 
 from revbench.bench.cases import Case
@@ -163,14 +164,12 @@ def test_a_case_of_which_something_is_gone_failed(case: Case, detail: str) -> No
 def test_a_process_that_crashes_fails_by_itself(plugin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other cases go on, in the pool and after it broke."""
     monkeypatch.syspath_prepend(str(plugin))
-    registry._load_plugins.cache_clear()
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.setattr("revbench.bench.gate.readings.num_usable_cpus", lambda: 2)
     monkeypatch.setattr("revbench.bench.gate.readings.WORTH_A_PROCESS", 1)
     names = ["tiny", "exits", "tiny_too"]
     seen = []
-    found = read_all([Case(model=name, device="fake") for name in names], timeout_s=60, done=seen.append)
-    registry._load_plugins.cache_clear()
+    with own_plugins():
+        found = read_all([Case(model=name, device="fake") for name in names], timeout_s=60, done=seen.append)
     assert seen == found
     assert [(each.case.model, each.status) for each in found] == [
         ("tiny", "ok"),

@@ -44,6 +44,19 @@ def test_one_case(revbench: Any, tmp_path: Path) -> None:
     assert [path.name for path in sorted((tmp_path / "a" / "b").iterdir())] == ["live-bytes.svg", "peak-cells.csv"]
 
 
+def test_the_page(revbench: Any, tmp_path: Path) -> None:
+    """It comes by itself beside the figures, with the peak and, of two cases, the overlay."""
+    done = revbench(*SMALL, "--against", "activations=stored", "--out", tmp_path / "asked", "--format", "html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "explanation.html" in done.stdout
+    page = (tmp_path / "asked" / "explanation.html").read_text(encoding="utf-8")
+    case = Case(model="revsresnet", depth=1, width=4, timesteps=2, batch_size=2, device="fake")
+    assert f"peak {explain(case).peak_bytes:,} B" in page
+    assert all(f'<figure id="{name}"' in page for name in ("peak-1", "peak-2", "overlay", "timeline-1", "timeline-2"))
+    assert revbench(*SMALL, "--out", tmp_path / "default").returncode == 0
+    assert {path.suffix for path in (tmp_path / "default").iterdir()} == {".csv", ".png", ".svg", ".html"}
+
+
 def test_two_cases(revbench: Any, tmp_path: Path) -> None:
     """Both peaks, their difference, and the overlay."""
     done = revbench(*SMALL, "--against", "activations=stored", "--out", tmp_path, "--format", "png")
@@ -99,7 +112,7 @@ def test_layers_as_they_are_shown() -> None:
         (["-m", "msresnet34", "-T", "0"], "timesteps must be greater than 0"),
         (["-m", "msresnet34", "--rows", "0"], "rows must be at least 1, not 0"),
         (["-m", "msresnet34", "--levels", "0"], "levels must be at least 1, not 0"),
-        (["-m", "msresnet34", "--format", "gif"], "there is no figure format 'gif'"),
+        (["-m", "msresnet34", "--format", "gif"], "there is no format 'gif'; valid: html, pdf, png, svg"),
         (["-m", "msresnet34", "--device", "tpu"], "there is no device 'tpu'"),
         (["-m", "msresnet34", "--snapshot"], "it needs --device cuda and --out FOLDER"),
         (["-m", "msresnet34", "--against", "msresnet34"], "cannot be compared with itself"),

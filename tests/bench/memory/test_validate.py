@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from closings import AT, closing
 from rich.console import Console
 
 from revbench.bench import command_validate
@@ -20,7 +21,7 @@ from revbench.bench.gpu import Gpu
 from revbench.bench.memory.history import Held
 from revbench.bench.memory.validate import comparison
 from revbench.bench.memory.zoo import zoo
-from revbench.bench.records import STATUS_METRIC, Counter, Record, Status
+from revbench.bench.records import Counter, Record, Status
 from revbench.bench.runner import Outcome
 
 MIB = 1 << 20
@@ -36,7 +37,7 @@ HELD = Held(
 
 def records(case: Case, measured: dict[Counter, int], status: Status = "ok", detail: str = "") -> list[Record]:
     """Those of a memory pass."""
-    common = {"case": case, "pass_name": "memory", "at": "2026-01-01T00:00:00Z"}
+    common = {"case": case, "pass_name": "memory", "at": AT}
     rows = [
         Record(
             metric="peak_bytes",
@@ -49,16 +50,7 @@ def records(case: Case, measured: dict[Counter, int], status: Status = "ok", det
         )
         for counter, value in measured.items()
     ]
-    closing = Record(
-        metric=STATUS_METRIC,
-        value=None,
-        unit="",
-        counter=None,
-        status=status,
-        detail=detail,
-        **common,  # type: ignore[arg-type]
-    )
-    return [*rows, closing]
+    return [*rows, closing(case, "memory", status, detail)]
 
 
 def test_an_error_is_divided() -> None:

@@ -192,3 +192,44 @@ def test_the_authors_code_measured_again() -> None:
     found = {each.number.quantity: each for each in comparisons([row], published_numbers()) if each.ratio is not None}
     assert {quantity: each.ratio for quantity, each in found.items()} == pytest.approx({"memory": 1, "parameters": 1})
     assert found["memory"].number.provenance == "measured on the authors' code"
+
+
+RATIO = replace(MEMORY, quantity="memory_ratio", value=2, unit="1", against="ResNet", against_model="resnet19")
+REFERENCE = replace(ROW, case=replace(CASE, model="resnet19"), cuda_reserved_bytes=12 * 2**30, peak_bytes=1800 * 2**20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "measured", "ratio"),
+    [
+        ({}, 4, 2),
+        ({"quantity": "memory_multiple", "value": 0.5}, 0.25, 0.5),
+        ({"counter": "traced"}, 2, 1),
+        ({"counter": "traced", "quantity": "activation_memory_ratio"}, 3, 1.5),
+        ({"counter": "traced", "quantity": "forward_end_memory_ratio"}, 4, 2),
+        ({"counter": "unknown"}, 2, None),
+        ({"batch_size": 4}, 4, None),
+        ({"timesteps": 4}, 4, None),
+        ({"precision": None}, 4, None),
+    ],
+)
+def test_ratios_of_memory(changes: dict[str, Any], measured: float, ratio: float | None) -> None:
+    """How many times less than the other model, or how many times as much; divided where all settings agree."""
+    reference = replace(REFERENCE, activation_peak_bytes=1536 * 2**20, forward_end_activation_bytes=2**30)
+    (found,) = comparisons([ROW, reference], [replace(RATIO, **changes)])
+    assert (found.row, found.reference, found.measured) == (ROW, reference, measured)
+    assert found.ratio == ratio
+    assert bool(found.reasons) == (ratio is None)
+
+
+def test_a_ratio_needs_both_cases() -> None:
+    """Without the other model, or with one of another T, there is nothing to set beside the number."""
+    other = replace(REFERENCE, case=replace(REFERENCE.case, timesteps=4))
+    assert comparisons([ROW], [RATIO]) == comparisons([ROW, other], [RATIO]) == []
+    assert compare(RATIO, ROW).reasons == ("not measured",)
+    assert comparisons([ROW, REFERENCE], [replace(RATIO, against_model=None)]) == []
+
+
+def test_a_ratio_of_a_counter_that_one_case_lacks_is_traced() -> None:
+    """It is shown, and not divided."""
+    (found,) = comparisons([ROW, replace(REFERENCE, cuda_reserved_bytes=None)], [RATIO])
+    assert (found.measured, found.counter, found.reasons) == (2, "traced", ("counter: reserved, not traced",))

@@ -1,0 +1,1 @@
+"""Pages of the documentation that are made from data when it is built, so that they cannot disagree with it."""
