@@ -114,7 +114,7 @@ def _legend(request: Request, costs: Sequence[Cost]) -> str:
         told.append(
             "~ estimated from the largest case of each model, > from a smaller one where that would take too long"
         )
-        told.append("estimated times are right within a factor of 3 or so")
+        told.append("estimated times tell minutes from hours; many small operators may take five times as long")
     elif not all(cost.is_measured for cost in costs):
         told.append("--costs estimates the others")
     return "; ".join(told)
