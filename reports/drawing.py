@@ -3,15 +3,19 @@
 An open marker stands for a case without a number, beside the word that says why.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from revbench.bench.analysis.growth import Axis
-from revbench.reports.style import LABEL_SIZE, POINTS_PER_INCH
+from revbench.reports.style import COLOURS, LABEL_SIZE, LEGEND_ROW_IN, LINE_STYLES, MARKERS, POINTS_PER_INCH
 
 WIDE_SPAN = 6
 AXIS_LABELS: dict[Axis, str] = {"depth": "depth (blocks per stage)", "timesteps": "timesteps T"}
@@ -32,6 +36,30 @@ class Look:
     def open_marker(self) -> dict[str, Any]:
         """For a case of that line without a number."""
         return {"color": self.colour, "marker": self.marker, "markerfacecolor": "white", "linestyle": "none"}
+
+
+def looks_of(names: Iterable[str]) -> dict[str, Look]:
+    """A look for each name, in order; after the last they begin anew."""
+    looks = (Look(*look) for look in zip(cycle(COLOURS), cycle(MARKERS), cycle(LINE_STYLES), strict=False))
+    return dict(zip(dict.fromkeys(names), looks, strict=False))
+
+
+def legend_height_in(num_entries: int, columns: int) -> float:
+    """Inches of a legend of so many entries in so many columns."""
+    return LEGEND_ROW_IN * -(-num_entries // columns)
+
+
+def legend_below(figure: Figure, looks: Mapping[str, Look], columns: int) -> None:
+    """Draws the legend of lines below the figure."""
+    handles = [Line2D([], [], label=name, **look.line()) for name, look in looks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def scale_by_twos(axes: Axes, places: Sequence[int]) -> None:
+    """Makes the horizontal axis logarithmic, with a mark at each place."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(places, [str(place) for place in places])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def moved(axes: Axes, transform: Transform, right_points: float, up_points: float = 0) -> Transform:

@@ -2,26 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from revbench.bench.analysis.case_rows import CaseRow, grouped, of_first_seed, varying_fields
 from revbench.bench.analysis.inference_cost import CostGrowth, CostMetric, cost_growth
-from revbench.reports.drawing import AXIS_LABELS, Look, mark_upwards
-from revbench.reports.style import (
-    COLOURS,
-    DOUBLE_WIDTH_IN,
-    LEGEND_ROW_IN,
-    LINE_STYLES,
-    MARKERS,
-    STYLE,
-    new_figure,
+from revbench.reports.drawing import (
+    AXIS_LABELS,
+    legend_below,
+    legend_height_in,
+    looks_of,
+    mark_upwards,
+    scale_by_twos,
 )
+from revbench.reports.style import DOUBLE_WIDTH_IN, STYLE, new_figure
 from revbench.reports.units import microjoules, significant_text
 from revbench.reports.wording import describe
 
@@ -68,32 +63,23 @@ def inference_cost_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
     panels = [panel for panel in PANELS if any(panel.number(row) for row in rows)]
     groups = [group for group in grouped(rows, "timesteps") if len(group) > 1]
     naming = [name for name in varying_fields([group[0] for group in groups]) if name not in ("model", "timesteps")]
-    looks = [Look(*look) for look, _ in zip(zip(cycle(COLOURS), cycle(MARKERS), cycle(LINE_STYLES)), groups)]  # noqa: B905
+    lines = {describe(group[0].case, ["model", *naming]): group for group in groups}
+    looks = looks_of(lines)
     with rc_context(STYLE):
-        legend_in = LEGEND_ROW_IN * -(-len(groups) // LEGEND_COLUMNS)
-        figure = new_figure(rows, suite_title, PANEL_IN + legend_in, DOUBLE_WIDTH_IN, leaving_out=("seed", "timesteps"))
+        height_in = PANEL_IN + legend_height_in(len(lines), LEGEND_COLUMNS)
+        figure = new_figure(rows, suite_title, height_in, DOUBLE_WIDTH_IN, leaving_out=("seed", "timesteps"))
         for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-            for group, look in zip(groups, looks, strict=True):
+            for name, group in lines.items():
                 found = [(row.case.timesteps, value) for row in group if (value := panel.number(row))]
                 if found:
-                    axes.plot(*zip(*found, strict=True), **look.line())
-            _scale(axes, sorted({row.case.timesteps for row in rows}))
+                    axes.plot(*zip(*found, strict=True), **looks[name].line())
+            scale_by_twos(axes, sorted({row.case.timesteps for row in rows}))
+            axes.set_yscale("log")
+            mark_upwards(axes)
             axes.set_title(panel.label, loc="left")
             axes.set_xlabel(AXIS_LABELS["timesteps"])
-        handles = [
-            Line2D([], [], label=describe(group[0].case, ["model", *naming]), **look.line())
-            for group, look in zip(groups, looks, strict=True)
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
+        legend_below(figure, looks, LEGEND_COLUMNS)
     return figure
-
-
-def _scale(axes: Axes, places: Sequence[int]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(places, [str(place) for place in places])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yscale("log")
-    mark_upwards(axes)
 
 
 def _sentence(found: CostGrowth, name: str) -> str:

@@ -5,25 +5,15 @@ the left edge with the word that says why.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import cycle
+from dataclasses import dataclass, replace
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from revbench.bench.analysis.case_rows import CaseRow, varying_fields
-from revbench.reports.drawing import Look, write
-from revbench.reports.style import (
-    COLOURS,
-    DOUBLE_WIDTH_IN,
-    GREY,
-    LEGEND_ROW_IN,
-    MARKERS,
-    STYLE,
-    new_figure,
-)
+from revbench.reports.drawing import Look, legend_below, legend_height_in, looks_of, write
+from revbench.reports.style import DOUBLE_WIDTH_IN, GREY, STYLE, new_figure
 from revbench.reports.units import BYTES_PER_MEBIBYTE
 from revbench.reports.wording import describe
 
@@ -56,10 +46,10 @@ def learning_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
     naming = ["rule", *(name for name in varying_fields(rows) if name not in ("model", "rule", "seed"))]
     models = list(dict.fromkeys(row.case.model for row in rows))
     variants = list(dict.fromkeys(describe(row.case, naming) for row in rows))
-    looks = {name: Look(*look, "none") for name, look in zip(variants, zip(cycle(COLOURS), cycle(MARKERS)))}  # noqa: B905
+    looks = {name: replace(look, line_style="none") for name, look in looks_of(variants).items()}
     band = len(variants) + BAND_GAP
     with rc_context(STYLE):
-        legend_in = LEGEND_ROW_IN * -(-len(variants) // LEGEND_COLUMNS)
+        legend_in = legend_height_in(len(variants), LEGEND_COLUMNS)
         figure = new_figure(rows, suite_title, LINE_IN * band * len(models) + 0.45 + legend_in, DOUBLE_WIDTH_IN)
         panels = figure.subplots(1, len(QUANTITIES), sharey=True)
         for axes, quantity in zip(panels, QUANTITIES, strict=True):
@@ -83,8 +73,7 @@ def learning_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
             axes.tick_params(axis="y", length=0)
             for i in range(1, len(models)):
                 axes.axhline(i * band - (1 + BAND_GAP) / 2, color="0.9", linewidth=0.5)
-        handles = [Line2D([], [], label=name, **look.line()) for name, look in looks.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
+        legend_below(figure, looks, LEGEND_COLUMNS)
     return figure
 
 

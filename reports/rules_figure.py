@@ -5,26 +5,24 @@ A case that failed is an open marker at the upper edge; where a rule does not ap
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, grouped, varying_fields
 from revbench.bench.records import PassName
-from revbench.reports.drawing import AXIS_LABELS, Look, draw_open_marker, mark_upwards
-from revbench.reports.style import (
-    COLOURS,
-    DOUBLE_WIDTH_IN,
-    LEGEND_ROW_IN,
-    LINE_STYLES,
-    MARKERS,
-    STYLE,
-    new_figure,
+from revbench.reports.drawing import (
+    AXIS_LABELS,
+    Look,
+    draw_open_marker,
+    legend_below,
+    legend_height_in,
+    looks_of,
+    mark_upwards,
+    scale_by_twos,
 )
+from revbench.reports.style import DOUBLE_WIDTH_IN, STYLE, new_figure
 from revbench.reports.units import BYTES_PER_MEBIBYTE, MILLISECONDS_PER_SECOND
 from revbench.reports.wording import describe
 
@@ -59,15 +57,9 @@ def rules_figure(rows: Sequence[CaseRow], suite_title: str, cost: Cost) -> Figur
     """The cost against the timesteps, both axes logarithmic, so that proportional growth is a diagonal."""
     models = list(dict.fromkeys(row.case.model for row in rows))
     naming = ["rule", *(name for name in varying_fields(rows) if name not in ("model", "rule", "timesteps", "seed"))]
-    names = list(dict.fromkeys(describe(row.case, naming) for row in rows))
-    looks = {
-        name: Look(*look)
-        for name, look in zip(
-            names, zip(cycle(COLOURS), cycle(MARKERS), cycle(LINE_STYLES), strict=False), strict=False
-        )
-    }
+    looks = looks_of(describe(row.case, naming) for row in rows)
     num_rows = -(-len(models) // PANELS_IN_A_ROW)
-    legend_in = LEGEND_ROW_IN * -(-len(looks) // LEGEND_COLUMNS)
+    legend_in = legend_height_in(len(looks), LEGEND_COLUMNS)
     with rc_context(STYLE):
         figure = new_figure(rows, suite_title, PANEL_IN * num_rows + 0.3 + legend_in, DOUBLE_WIDTH_IN)
         columns = min(PANELS_IN_A_ROW, len(models))
@@ -83,18 +75,14 @@ def rules_figure(rows: Sequence[CaseRow], suite_title: str, cost: Cost) -> Figur
             if index + columns >= len(models):
                 axes.set_xlabel(AXIS_LABELS["timesteps"])
                 axes.tick_params(labelbottom=True)
-        handles = [Line2D([], [], label=name, **look.line()) for name, look in looks.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
+        legend_below(figure, looks, LEGEND_COLUMNS)
     return figure
 
 
 def _draw_panel(
     axes: Axes, rows: Sequence[CaseRow], cost: Cost, looks: Mapping[str, Look], naming: Sequence[str]
 ) -> None:
-    places = sorted({row.case.timesteps for row in rows})
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(places, [str(place) for place in places])
-    axes.xaxis.set_minor_locator(NullLocator())
+    scale_by_twos(axes, sorted({row.case.timesteps for row in rows}))
     axes.set_yscale("log")
     num_failed: dict[int, int] = {}
     for group in grouped(rows, "timesteps"):

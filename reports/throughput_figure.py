@@ -5,29 +5,26 @@ every rule and way of keeping activations, so one line stands for all of them.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
 
 from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, grouped, varying_fields
 from revbench.bench.cases import CASE_FIELDS
 from revbench.bench.records import PassName
-from revbench.reports.drawing import Look, draw_open_marker, mark_upwards
-from revbench.reports.style import (
-    COLOURS,
-    DOUBLE_WIDTH_IN,
-    LEGEND_ROW_IN,
-    LINE_STYLES,
-    MARKERS,
-    STYLE,
-    new_figure,
+from revbench.reports.drawing import (
+    Look,
+    draw_open_marker,
+    legend_below,
+    legend_height_in,
+    looks_of,
+    mark_upwards,
+    scale_by_twos,
 )
+from revbench.reports.style import DOUBLE_WIDTH_IN, STYLE, new_figure
 from revbench.reports.wording import describe
 
 AXIS_LABELS = {"batch_size": "batch size", "timesteps": "timesteps T", "depth": "depth (blocks per stage)"}
@@ -78,10 +75,9 @@ def throughput_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure | Non
     if not axes_shown or not shown:
         return None
     naming = ["model", *(name for name in varying_fields(rows) if name not in ("model", *AXIS_LABELS, "seed"))]
-    names = list(dict.fromkeys(describe(row.case, naming) for row in rows))
-    looks = dict(zip(names, _looks(), strict=False))
+    looks = looks_of(describe(row.case, naming) for row in rows)
     with rc_context(STYLE):
-        legend_in = LEGEND_ROW_IN * -(-len(looks) // LEGEND_COLUMNS)
+        legend_in = legend_height_in(len(looks), LEGEND_COLUMNS)
         figure = new_figure(rows, suite_title, PANEL_IN * len(shown) + 0.3 + legend_in, DOUBLE_WIDTH_IN)
         panels = figure.subplots(len(shown), len(axes_shown), squeeze=False, sharex="col", sharey="row")
         for quantity, line_of_panels in zip(shown, panels, strict=True):
@@ -91,13 +87,8 @@ def throughput_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure | Non
         for axis, top, bottom in zip(axes_shown, panels[0], panels[-1], strict=True):
             top.set_title(describe(at_base(rows, axis)[0].case, [name for name in AXIS_LABELS if name != axis]))
             bottom.set_xlabel(AXIS_LABELS[axis])
-        handles = [Line2D([], [], label=name, **look.line()) for name, look in looks.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=LEGEND_COLUMNS, frameon=False)
+        legend_below(figure, looks, LEGEND_COLUMNS)
     return figure
-
-
-def _looks() -> Iterator[Look]:
-    return (Look(*look) for look in zip(cycle(COLOURS), cycle(MARKERS), cycle(LINE_STYLES), strict=False))
 
 
 def at_base(rows: Sequence[CaseRow], axis: str) -> list[CaseRow]:
@@ -126,10 +117,7 @@ def _draw_panel(
     looks: Mapping[str, Look],
     naming: Sequence[str],
 ) -> None:
-    places = sorted({getattr(row.case, axis) for row in rows} - {None})
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(places, [str(place) for place in places])
-    axes.xaxis.set_minor_locator(NullLocator())
+    scale_by_twos(axes, sorted({getattr(row.case, axis) for row in rows} - {None}))
     if quantity.logarithmic:
         axes.set_yscale("log")
     num_failed: dict[int, int] = {}
