@@ -58,6 +58,9 @@ else
     echo "=== joules left out: $((budget_s - SECONDS)) s are left, 130 are needed"
 fi
 
+# T-RevSNN beside the Spike-driven Transformer at 224x224, as far as time is left.
+measure imagenet models=trevsnn_small,sdt8_512 passes=memory,time batch_size=64 dtype=float16
+
 tar -C "$out" --exclude acceptance.tar.gz -czf "$link/acceptance.tar.gz" . && mv "$link/acceptance.tar.gz" "$out"
 echo "=== $failures of the parts failed; all results are in $out"
 [ "$failures" -eq 0 ]
