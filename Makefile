@@ -6,7 +6,7 @@ PACKAGES := -p revbench.bench -p revbench.models -p revbench.reports -p revbench
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # Suites whose exact bytes and operations the repository holds; complexity takes a quarter of an hour, the others seconds.
-TRACED := depth-scaling cifar event published-revsnn ann-vs-snn complexity
+TRACED := depth-scaling cifar event published-revsnn published-online ann-vs-snn imagenet ablation-timesteps complexity
 
 .PHONY: help demo test check gate docs traced benchmark clean
 
