@@ -40,6 +40,7 @@ docs: $(VENV)/installed-dev
 traced: $(VENV)/installed
 	set -e; for suite in $(TRACED); do \
 		$(BIN)/revbench run --suite $$suite --predict --fresh --out build/traced/$$suite --format png,md; \
+	done; for suite in $(TRACED); do \
 		mkdir -p reports/measured/traced/$$suite; \
 		(cd build/traced/$$suite && cp environment.json $$suite.md $$suite*.csv $(CURDIR)/reports/measured/traced/$$suite); \
 	done
