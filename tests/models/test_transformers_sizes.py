@@ -235,7 +235,7 @@ def test_max_filters_are_for_cifar10_dvs_alone(name: str, filters: int) -> None:
 # -------------------------------------------------------------------------------------------------------- memory
 
 
-@pytest.mark.parametrize(("suffix", "side"), [("", 8), ("_event", 4)])
+@pytest.mark.parametrize(("suffix", "side"), [("", 8), ("_event", 3)])
 def test_memory_of_revsformer_is_flat_in_depth(suffix: str, side: int) -> None:
     """To the byte at the end of the forward pass, and at the peak; its counterpart grows by the same for each block."""
 
