@@ -36,4 +36,4 @@ def test_the_limit(
     assert int(end.value.code or 0) == code
     out = capsys.readouterr().out
     assert said in out
-    assert out.startswith("128 cases traced")
+    assert out.startswith("132 cases traced")
