@@ -18,7 +18,7 @@ from revbench.bench.benchmarks.limits import LIMITS, MIB, Limit
 from revbench.bench.benchmarks.per_image import BATCH_SIZES, Activations, Network, all_per_image
 from revbench.bench.benchmarks.step_ratio import NUM_ROUNDS, StepRatio, step_ratios
 from revbench.bench.cases import Case
-from revbench.bench.runner import process_context
+from revbench.bench.runner import interrupts_blocked, process_context
 from revbench.models import registry
 
 Found = Mapping[Network, Activations]
@@ -136,7 +136,9 @@ def main() -> int:
 def all_step_ratios() -> list[StepRatio]:
     """Those of all of `TIMED`, each group in a process of its own, one after the other."""
     with ProcessPoolExecutor(1, mp_context=process_context("cpu"), max_tasks_per_child=1) as pool:
-        return [ratio for ratios in pool.map(step_ratios, TIMED) for ratio in ratios]
+        with interrupts_blocked():
+            found = pool.map(step_ratios, TIMED)
+        return [ratio for ratios in found for ratio in ratios]
 
 
 def _print(console: Console, title: str, headers: Sequence[str], rows: Sequence[tuple[str, ...]], note: str) -> None:

@@ -13,7 +13,7 @@ from revbench.bench.cases import Case
 from revbench.bench.environment import num_usable_cpus
 from revbench.bench.memory.measure import trace
 from revbench.bench.memory.timeline import ACTIVATION_KINDS, activation_peak_bytes, phase_end_splits
-from revbench.bench.runner import process_context
+from revbench.bench.runner import interrupts_blocked, process_context
 from revbench.bench.training import prepare, world
 from revbench.models.reversible import Carry
 
@@ -80,4 +80,6 @@ def all_per_image(networks: Iterable[Network]) -> dict[Network, Activations]:
     """The same for many networks, traced side by side."""
     wanted = list(dict.fromkeys(networks))
     with ProcessPoolExecutor(num_usable_cpus(), mp_context=process_context("fake")) as pool:
-        return dict(zip(wanted, pool.map(per_image, wanted), strict=True))
+        with interrupts_blocked():
+            found = pool.map(per_image, wanted)
+        return dict(zip(wanted, found, strict=True))
