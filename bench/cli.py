@@ -158,11 +158,9 @@ def summary(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="Name of a model; see `revbench list`; or package.module:function.")
     ],
-    timesteps: Annotated[int, typer.Option("--timesteps", "-T", help="T, the length of the simulation.")] = 4,
-    depth: Annotated[
-        int | None, typer.Option(help="Of a family, which needs one: its blocks, or those of each stage.")
-    ] = None,
-    width: Annotated[int | None, typer.Option(help="Of a family: the width in its first stage.")] = None,
+    timesteps: cli_memory.Timesteps = 4,
+    depth: cli_memory.Depth = None,
+    width: cli_memory.Width = None,
     batch_size: Annotated[
         int, typer.Option(help="Images of the pass; it shows in the shapes, all counts are for one image.")
     ] = 1,

@@ -3,7 +3,8 @@
 An open marker stands for a case without a number, beside the word that says why.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from revbench.bench.analysis.growth import Axis
 from revbench.reports.style import COLOURS, LABEL_SIZE, LEGEND_ROW_IN, LINE_STYLES, MARKERS, POINTS_PER_INCH
 
 WIDE_SPAN = 6
+OPEN_MARKERS_APART_POINTS = 6
 AXIS_LABELS: dict[Axis, str] = {"depth": "depth (blocks per stage)", "timesteps": "timesteps T"}
 
 
@@ -38,10 +40,14 @@ class Look:
         return {"color": self.colour, "marker": self.marker, "markerfacecolor": "white", "linestyle": "none"}
 
 
+def looks() -> Iterator[Look]:
+    """One look after the other, without end: colour, marker and line style each begin anew after their last."""
+    return (Look(*look) for look in zip(cycle(COLOURS), cycle(MARKERS), cycle(LINE_STYLES), strict=False))
+
+
 def looks_of(names: Iterable[str]) -> dict[str, Look]:
-    """A look for each name, in order; after the last they begin anew."""
-    looks = (Look(*look) for look in zip(cycle(COLOURS), cycle(MARKERS), cycle(LINE_STYLES), strict=False))
-    return dict(zip(dict.fromkeys(names), looks, strict=False))
+    """A look for each name, in order."""
+    return dict(zip(dict.fromkeys(names), looks(), strict=False))
 
 
 def legend_height_in(num_entries: int, columns: int) -> float:
@@ -74,6 +80,20 @@ def draw_open_marker(
     """Draws an open marker at x, at the lower (0) or upper (1) edge of the axes."""
     transform = moved(axes, axes.get_xaxis_transform(), right_points, up_points)
     axes.plot([x], [edge], transform=transform, clip_on=False, zorder=4, **look.open_marker())
+
+
+def draw_open_markers(axes: Axes, failed: Iterable[tuple[Look, float]], edge: Literal[0, 1]) -> None:
+    """Draws open markers of (look, x) at an edge, those of one place beside each other, to the left."""
+    num_at: Counter[float] = Counter()
+    for look, x in failed:
+        draw_open_marker(axes, look, x, edge, -OPEN_MARKERS_APART_POINTS * num_at[x], 0)
+        num_at[x] += 1
+
+
+def draw_line(axes: Axes, look: Look, points: Sequence[tuple[float, float]]) -> None:
+    """Draws a line through its points over all else; a line without any would have a box that ruins the layout."""
+    if points:
+        axes.plot(*zip(*points, strict=True), clip_on=False, zorder=3, **look.line())
 
 
 def mark_upwards(axes: Axes) -> None:

@@ -15,7 +15,8 @@ from revbench.bench.records import PassName
 from revbench.reports.drawing import (
     AXIS_LABELS,
     Look,
-    draw_open_marker,
+    draw_line,
+    draw_open_markers,
     legend_below,
     legend_height_in,
     looks_of,
@@ -29,7 +30,6 @@ from revbench.reports.wording import describe
 PANELS_IN_A_ROW = 4
 PANEL_IN = 1.35
 LEGEND_COLUMNS = 6
-OPEN_MARKERS_APART_POINTS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +84,15 @@ def _draw_panel(
 ) -> None:
     scale_by_twos(axes, sorted({row.case.timesteps for row in rows}))
     axes.set_yscale("log")
-    num_failed: dict[int, int] = {}
+    failed: list[tuple[Look, float]] = []
     for group in grouped(rows, "timesteps"):
         look = looks[describe(group[0].case, naming)]
         found = [(row.case.timesteps, value / cost.unit) for row in group if (value := getattr(row, cost.metric))]
-        if found:  # a line without points has a box at the origin of the figure, which would ruin the layout
-            axes.plot(*zip(*found, strict=True), clip_on=False, zorder=3, **look.line())
-        for row in group:
-            if row.pass_status(cost.pass_name) not in ("ok", "unsupported", NOT_MEASURED):
-                place = num_failed.get(row.case.timesteps, 0)
-                num_failed[row.case.timesteps] = place + 1
-                draw_open_marker(axes, look, row.case.timesteps, 1, -OPEN_MARKERS_APART_POINTS * place, 0)
+        draw_line(axes, look, found)
+        failed += [
+            (look, row.case.timesteps)
+            for row in group
+            if row.pass_status(cost.pass_name) not in ("ok", "unsupported", NOT_MEASURED)
+        ]
+    draw_open_markers(axes, failed, edge=1)
     mark_upwards(axes)

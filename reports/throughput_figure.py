@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, grouped, varying_fields
 from revbench.bench.cases import CASE_FIELDS
 from revbench.bench.records import PassName
+from revbench.reports import drawing
 from revbench.reports.drawing import (
     Look,
-    draw_open_marker,
+    draw_line,
+    draw_open_markers,
     legend_below,
     legend_height_in,
     looks_of,
@@ -27,12 +29,15 @@ from revbench.reports.drawing import (
 from revbench.reports.style import DOUBLE_WIDTH_IN, STYLE, new_figure
 from revbench.reports.wording import describe
 
-AXIS_LABELS = {"batch_size": "batch size", "timesteps": "timesteps T", "depth": "depth (blocks per stage)"}
+AXIS_LABELS = {
+    "batch_size": "batch size",
+    "timesteps": drawing.AXIS_LABELS["timesteps"],
+    "depth": drawing.AXIS_LABELS["depth"],
+}
 SAME_INFERENCE = ("rule", "loss", "activations", "states", "optimizer")
 """Case fields that an inference does not depend on."""
 PANEL_IN = 1.45
 LEGEND_COLUMNS = 3
-OPEN_MARKERS_APART_POINTS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +125,16 @@ def _draw_panel(
     scale_by_twos(axes, sorted({getattr(row.case, axis) for row in rows} - {None}))
     if quantity.logarithmic:
         axes.set_yscale("log")
-    num_failed: dict[int, int] = {}
+    failed: list[tuple[Look, float]] = []
     for group in groups_along(rows, axis, quantity):
         look = looks[describe(group[0].case, naming)]
         found = [(getattr(row.case, axis), value) for row in group if (value := quantity.of(row)) is not None]
-        if found:  # a line without points has a box at the origin of the figure, which would ruin the layout
-            axes.plot(*zip(*found, strict=True), clip_on=False, zorder=3, **look.line())
-        for row in group:
-            if quantity.pass_name and row.pass_status(quantity.pass_name) not in ("ok", "unsupported", NOT_MEASURED):
-                at = getattr(row.case, axis)
-                place = num_failed[at] = num_failed.get(at, -1) + 1
-                draw_open_marker(axes, look, at, 0, -OPEN_MARKERS_APART_POINTS * place, 0)
+        draw_line(axes, look, found)
+        failed += [
+            (look, getattr(row.case, axis))
+            for row in group
+            if quantity.pass_name and row.pass_status(quantity.pass_name) not in ("ok", "unsupported", NOT_MEASURED)
+        ]
+    draw_open_markers(axes, failed, edge=0)
     if quantity.logarithmic:
         mark_upwards(axes)

@@ -6,7 +6,6 @@ from typing import Any
 
 from revbench.reports.drawing import Look
 from revbench.reports.html.chart import Chart, Trace, axes_layout, line_style, shown, tidy_table
-from revbench.reports.style import COLOURS, LINE_STYLES, MARKERS
 from revbench.reports.table_data import number_cell, status_cell, text_cell
 from revbench.reports.units import significant_text
 
@@ -43,14 +42,6 @@ class Scale:
     label: str
     base_units: float = 1
     layout: dict[str, Any] = field(default_factory=dict)
-
-
-def looks(number: int) -> list[Look]:
-    """So many looks, different in colour, marker and line style together."""
-    return [
-        Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINE_STYLES[i % len(LINE_STYLES)])
-        for i in range(number)
-    ]
 
 
 def line_chart(name: str, title: str, across: Scale, upwards: Scale, lines: Sequence[Line]) -> Chart:

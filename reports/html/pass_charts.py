@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from revbench.bench.analysis.case_rows import CaseRow, grouped, varying_fields
 from revbench.bench.analysis.energy import energies_by_model
 from revbench.bench.similarity.metric import KEPT
-from revbench.reports.drawing import AXIS_LABELS, Look
+from revbench.reports.drawing import AXIS_LABELS, Look, looks
 from revbench.reports.energy_wording import naming_fields
 from revbench.reports.findings import growth_axis
 from revbench.reports.html.chart import Chart, axes_layout, line_style, shown, tidy_table
-from revbench.reports.html.line_charts import Line, Scale, line_chart, looks
+from revbench.reports.html.line_charts import Line, Scale, line_chart
 from revbench.reports.inference_cost import PANELS
 from revbench.reports.restoration import Metric, restored
 from revbench.reports.similarity_figure import LABELS, LOOKS, Points, over_epochs, over_layers
@@ -82,7 +82,7 @@ def learning_chart(rows: Sequence[CaseRow]) -> Chart:
     naming = ["model", "rule", *(name for name in varying_fields(rows) if name not in ("model", "rule", "seed"))]
     names = list(dict.fromkeys(describe(row.case, naming) for row in rows))
     traces = []
-    for name, look in zip(names, looks(len(names)), strict=True):
+    for name, look in zip(names, looks(), strict=False):
         found = [
             (row.activation_peak_bytes_per_image, row.test_accuracy, row.case.seed)
             for row in rows
@@ -132,7 +132,7 @@ def inference_charts(rows: Sequence[CaseRow]) -> list[Chart]:
     for index, panel in enumerate(PANELS, start=1):
         lines = [
             Line(describe(group[0].case, ["model", *naming]), points, look)
-            for group, look in zip(groups, looks(len(groups)), strict=True)
+            for group, look in zip(groups, looks(), strict=False)
             if (points := [(row.case.timesteps, value) for row in group if (value := panel.number(row))])
         ]
         if lines:
@@ -154,7 +154,7 @@ def throughput_charts(rows: Sequence[CaseRow]) -> list[Chart]:
                 groups = groups_along(along, axis, quantity)
                 lines = [
                     Line(describe(group[0].case, naming), points, look)
-                    for group, look in zip(groups, looks(len(groups)), strict=True)
+                    for group, look in zip(groups, looks(), strict=False)
                     if (points := _throughput_points(group, axis, quantity))
                 ]
                 if lines:
@@ -203,7 +203,7 @@ def price_chart(rows: Sequence[CaseRow]) -> Chart | None:
             "hovertemplate": "%{customdata[0]}: %{x:,.3g} MiB per image, %{y:,.4g} million MACs, %{customdata[1]} of "
             "them computed again<extra></extra>",
         }
-        for (name, num_bytes, macs, again), look in zip(priced, looks(len(priced)), strict=True)
+        for (name, num_bytes, macs, again), look in zip(priced, looks(), strict=False)
     ]
     cells = [
         {

@@ -5,7 +5,8 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from energy_records import energy_records, passed
+from closings import recorded
+from energy_records import energy_records
 
 from revbench.bench.analysis.case_rows import CaseRow, case_rows
 from revbench.bench.analysis.energy import (
@@ -32,8 +33,8 @@ CASE = Case(model="tiny", timesteps=4)
 def rows() -> list[CaseRow]:
     """Two seeds that fire unlike, one that failed, and another model that failed altogether."""
     bright, dim = energy_records(CASE), energy_records(replace(CASE, seed=1), brightness=0.3)
-    failed = passed(replace(CASE, seed=2), "energy", [], "timeout")
-    return case_rows([*bright, *dim, *failed, *passed(Case(model="other"), "energy", [], "error")])
+    failed = recorded(replace(CASE, seed=2), "energy", [], "timeout")
+    return case_rows([*bright, *dim, *failed, *recorded(Case(model="other"), "energy", [], "error")])
 
 
 def test_levels_agree_with_the_columns(rows: list[CaseRow]) -> None:
@@ -110,7 +111,7 @@ def counted(timesteps: int, num_parameters: int, dense_macs: int, **fields: Any)
     """What an operations pass leaves."""
     found = {"dense_macs": dense_macs, "num_parameters": num_parameters}
     case = Case(model="net", timesteps=timesteps, **fields)
-    return passed(case, "operations", [Measurement(metric=m, value=v, unit="1") for m, v in found.items()])
+    return recorded(case, "operations", [Measurement(metric=m, value=v, unit="1") for m, v in found.items()])
 
 
 def test_the_cost_of_an_inference_grows() -> None:

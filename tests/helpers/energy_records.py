@@ -1,35 +1,16 @@
 """Records of energy passes that went well, over a network that is small enough to be counted by hand."""
 
-import closings
 import torch
+from closings import recorded
 from tiny_spiking import Tiny
 from torch import nn
 
 from revbench.bench.cases import Case
 from revbench.bench.energy.measure import inference_measurements, training_measurements
 from revbench.bench.energy.training import TrainingWork
-from revbench.bench.records import Measurement, PassName, Record, Status
+from revbench.bench.records import Measurement, Record
 
 WORK = TrainingWork(forward_macs=80, recomputed_macs=20, input_gradient_macs=60, weight_gradient_macs=80)
-
-
-def passed(case: Case, pass_name: PassName, found: list[Measurement], status: Status = "ok") -> list[Record]:
-    """What a run stores."""
-    rows = [
-        Record(
-            case=case,
-            pass_name=pass_name,
-            metric=each.metric,
-            value=each.value,
-            unit=each.unit,
-            counter=each.counter,
-            status="unsupported" if each.value is None else "ok",
-            detail=each.detail,
-            at=closings.AT,
-        )
-        for each in found
-    ]
-    return [*rows, closings.closing(case, pass_name, status)]
 
 
 def energy_records(case: Case, *, brightness: float = 1.0, accuracy: float = 0.9) -> list[Record]:
@@ -40,4 +21,4 @@ def energy_records(case: Case, *, brightness: float = 1.0, accuracy: float = 0.9
     if case.checkpoint is None:
         learnt.append(Measurement(metric="num_epochs", value=8, unit="1"))
     counted = inference_measurements(network, torch.full((1, 1, 1, 1), brightness))
-    return passed(case, "energy", [*learnt, *counted, *training_measurements(WORK, 1)])
+    return recorded(case, "energy", [*learnt, *counted, *training_measurements(WORK, 1)])

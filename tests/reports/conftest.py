@@ -2,40 +2,14 @@
 
 from collections.abc import Callable
 
-import closings
 import pytest
+from closings import recorded
 
 from revbench.bench.cases import Case
-from revbench.bench.records import Measurement, PassName, Record, Status
+from revbench.bench.records import Measurement, Record
 
 MEBIBYTE = 2**20
 RecordPass = Callable[..., list[Record]]
-
-
-def recorded(
-    case: Case,
-    pass_name: PassName,
-    measurements: list[Measurement] | None = None,
-    status: Status = "ok",
-    detail: str = "",
-) -> list[Record]:
-    """The rows of one pass over one case, the closing row last."""
-    rows = [
-        Record(
-            case=case,
-            pass_name=pass_name,
-            metric=found.metric,
-            value=found.value,
-            unit=found.unit,
-            counter=found.counter,
-            status="ok",
-            detail="",
-            at=closings.AT,
-        )
-        for found in measurements or []
-    ]
-    closing = closings.closing(case, pass_name, status, detail)
-    return [*rows, closing]
 
 
 def measured_memory(case: Case, num_layers: int, activation_peak_bytes: int) -> list[Record]:

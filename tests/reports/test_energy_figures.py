@@ -6,7 +6,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from energy_records import WORK, energy_records, passed
+from closings import recorded
+from energy_records import WORK, energy_records
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -29,7 +30,7 @@ MEBIBYTE = 2**20
 def memory(case: Case, activation_peak_bytes: int) -> list[Record]:
     """What a memory pass leaves, in short."""
     peak = Measurement(metric="activation_peak_bytes", value=activation_peak_bytes, unit="B", counter="traced")
-    return passed(case, "memory", [peak])
+    return recorded(case, "memory", [peak])
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def rows() -> list[CaseRow]:
             *energy_records(CASE),
             *energy_records(replace(CASE, seed=1), brightness=0.3),
             *energy_records(other, brightness=-1.0),
-            *passed(Case(model="failed"), "energy", [], "oom"),
+            *recorded(Case(model="failed"), "energy", [], "oom"),
             *memory(CASE, 3 * MEBIBYTE),
             *memory(other, 2 * MEBIBYTE),
         ]
@@ -148,7 +149,7 @@ def growing(metrics: dict[str, Sequence[float]], model: str = "net") -> list[Rec
     return [
         record
         for index, T in enumerate((1, 2, 4))
-        for record in passed(
+        for record in recorded(
             Case(model=model, timesteps=T),
             "operations",
             [Measurement(metric=m, value=values[index], unit="1") for m, values in metrics.items()],

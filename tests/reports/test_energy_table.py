@@ -5,7 +5,8 @@ from dataclasses import replace
 from io import StringIO
 
 import pytest
-from energy_records import energy_records, passed
+from closings import recorded
+from energy_records import energy_records
 from rich.console import Console
 
 from revbench.bench.analysis.case_rows import JOULES_METRICS, case_rows
@@ -77,7 +78,7 @@ def two_seeds() -> list[Record]:
 
 def test_tables() -> None:
     """Means and deviations over seeds, ranges by cost model, the quantised network, and a model that failed."""
-    records = [*two_seeds(), *passed(Case(model="other"), "energy", [], "timeout")]
+    records = [*two_seeds(), *recorded(Case(model="other"), "energy", [], "timeout")]
     assert printed(records).startswith(TABLES)
 
 
@@ -151,7 +152,7 @@ def metered(number: Callable[[int], float | None]) -> list[Record]:
         Measurement(metric=name, value=number(index), unit="J", counter="rapl", detail="RAPL of this machine")
         for index, name in enumerate(JOULES_METRICS, start=1)
     ]
-    return passed(CASE, "joules", found)
+    return recorded(CASE, "joules", found)
 
 
 def test_measured_joules_have_a_table() -> None:
@@ -165,11 +166,11 @@ def test_measured_joules_have_a_table() -> None:
 
 def test_joules_that_were_not_measured_have_a_reason() -> None:
     """A sentence, and no table of zeros."""
-    told = sentences([*energy_records(CASE), *passed(CASE, "joules", unmetered("no counter here"))])
+    told = sentences([*energy_records(CASE), *recorded(CASE, "joules", unmetered("no counter here"))])
     assert "Joules were not measured: no counter here." in told
     assert "Measured joules of" not in told
 
 
 def test_without_either_pass_nothing_is_said() -> None:
     """Suites about memory have no word on energy."""
-    assert printed(passed(CASE, "memory", [])) == ""
+    assert printed(recorded(CASE, "memory", [])) == ""

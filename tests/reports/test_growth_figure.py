@@ -141,7 +141,7 @@ def test_failures_do_not_hide_each_other(record_pass: Callable[..., list[Record]
     records = [
         record
         for model, status in statuses.items()
-        for record in record_pass(Case(model=model, depth=2), "memory", None, status)
+        for record in record_pass(Case(model=model, depth=2), "memory", (), status)
     ]
     figure = growth_figure([*deep_rows(1, (4,))[:1], *case_rows(records)], "", "depth")
     upper, _ = figure.axes

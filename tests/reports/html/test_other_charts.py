@@ -8,7 +8,8 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from energy_records import energy_records, passed
+from closings import recorded
+from energy_records import energy_records
 
 from revbench.bench.analysis.case_rows import CaseRow, case_rows
 from revbench.bench.analysis.energy import PAPERS_MODEL, energies_by_model, energy_j
@@ -49,8 +50,8 @@ def rows() -> list[CaseRow]:
             *energy_records(CASE),
             *energy_records(replace(CASE, seed=1), brightness=0.3),
             *energy_records(SILENT, brightness=-1.0),
-            *passed(Case(model="failed"), "energy", [], "oom"),
-            *passed(CASE, "memory", [peak]),
+            *recorded(Case(model="failed"), "energy", [], "oom"),
+            *recorded(CASE, "memory", [peak]),
         ]
     )
 
