@@ -33,6 +33,7 @@ PACKAGED = [
     "learning-transformers",
     "learning-event-transformers",
     "learning-events",
+    "learning-trevsnn",
     "energy",
     "energy-transformers",
     "inference-cost",
