@@ -40,13 +40,13 @@ def test_each_limit_compares_its_two_rules(ran: list[str]) -> None:
 def test_the_table_shows_every_ratio_beside_its_limit(
     ran: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line a model and limit."""
+    """One line a model and limit, with T and the batch."""
     monkeypatch.setattr(rules, "CASES", (CASE,))
     monkeypatch.setenv("COLUMNS", "120")
     rules.main()
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("vggbn")]
     assert lines == [
-        ["vggbn", "2", "sltt", "/", "bptt", "3.000", "1.50", "1.50", "1.0"],
-        ["vggbn", "2", "sltt-1", "/", "sltt", "1.500", "0.50", "0.50", "0.5"],
-        ["vggbn", "2", "ottt_a", "/", "sltt", "4.500", "1.50", "1.50", "1.5"],
+        ["vggbn", "2", "2", "sltt", "/", "bptt", "3.000", "1.50", "1.50", "1.0"],
+        ["vggbn", "2", "2", "sltt-1", "/", "sltt", "1.500", "0.50", "0.50", "0.5"],
+        ["vggbn", "2", "2", "ottt_a", "/", "sltt", "4.500", "1.50", "1.50", "1.5"],
     ]
