@@ -1,7 +1,7 @@
 """What was learnt and what it cost: accuracy, memory and time side by side, a band a model, a mark a rule.
 
 Every seed has its mark; those of a rule lie on one line of the band. A case without an accuracy is an open marker at
-the left edge with the word that says why.
+the left edge with the word that says why. Where no memory was measured, accuracy and time stand alone.
 """
 
 from collections.abc import Sequence
@@ -34,11 +34,9 @@ class _Quantity:
     unit: float
 
 
-QUANTITIES = (
-    _Quantity("test_accuracy", "test accuracy (%)", 0.01),
-    _Quantity("activation_peak_bytes_per_image", "activation peak (MiB per image)", BYTES_PER_MEBIBYTE),
-    _Quantity("train_s", "training (s)", 1),
-)
+ACCURACY = _Quantity("test_accuracy", "test accuracy (%)", 0.01)
+MEMORY = _Quantity("activation_peak_bytes_per_image", "activation peak (MiB per image)", BYTES_PER_MEBIBYTE)
+TIME = _Quantity("train_s", "training (s)", 1)
 
 
 def learning_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
@@ -51,8 +49,10 @@ def learning_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
     with rc_context(STYLE):
         legend_in = legend_height_in(len(variants), LEGEND_COLUMNS)
         figure = new_figure(rows, suite_title, LINE_IN * band * len(models) + 0.45 + legend_in, DOUBLE_WIDTH_IN)
-        panels = figure.subplots(1, len(QUANTITIES), sharey=True)
-        for axes, quantity in zip(panels, QUANTITIES, strict=True):
+        peaks = [peak for row in rows if (peak := row.activation_peak_bytes_per_image)]
+        quantities = (ACCURACY, MEMORY, TIME) if peaks else (ACCURACY, TIME)
+        panels = figure.subplots(1, len(quantities), sharey=True)
+        for axes, quantity in zip(panels, quantities, strict=True):
             for row in rows:
                 name = describe(row.case, naming)
                 line = models.index(row.case.model) * band + variants.index(name)
@@ -60,13 +60,9 @@ def learning_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
             axes.set_xlabel(quantity.label)
             axes.grid(visible=False, axis="y")
         panels[0].set_xlim(right=100.5)
-        peaks = [peak for row in rows if (peak := row.activation_peak_bytes_per_image)]
-        if peaks and max(peaks) < NARROW_SPAN * min(peaks):
-            panels[1].set_xlim(0, 1.1 * max(peaks) / BYTES_PER_MEBIBYTE)
-        else:
-            panels[1].set_xscale("log")
-            panels[1].xaxis.set_major_formatter("{x:g}")
-        panels[2].set_xlim(left=0)
+        if peaks:
+            _scale_memory(panels[1], peaks)
+        panels[-1].set_xlim(left=0)
         panels[0].set_yticks([(len(variants) - 1) / 2 + band * i for i in range(len(models))], models)
         panels[0].set_ylim(band * len(models) - BAND_GAP, -BAND_GAP)
         for axes in panels:
@@ -77,13 +73,21 @@ def learning_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
     return figure
 
 
+def _scale_memory(axes: Axes, peaks: Sequence[float]) -> None:
+    if max(peaks) < NARROW_SPAN * min(peaks):
+        axes.set_xlim(0, 1.1 * max(peaks) / BYTES_PER_MEBIBYTE)
+    else:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+
+
 def _mark(axes: Axes, row: CaseRow, quantity: _Quantity, line: float, look: Look) -> None:
     value = getattr(row, quantity.metric)
     if value is not None:
         shown = value / quantity.unit
-        if quantity.metric == "test_accuracy":
+        if quantity is ACCURACY:
             shown = max(shown, WORST_SHOWN)
         axes.plot([shown], [line], alpha=0.8, markersize=3, markeredgewidth=0, clip_on=False, **look.line())
-    elif quantity.metric == "test_accuracy" and row.failed("learning"):
+    elif quantity is ACCURACY and row.failed("learning"):
         axes.plot([0], [line], transform=axes.get_yaxis_transform(), markersize=3, clip_on=False, **look.open_marker())
         write(axes, row.pass_status("learning"), (0, line), (4, 0), GREY, xycoords=axes.get_yaxis_transform())

@@ -75,3 +75,12 @@ def test_peaks_near_to_each_other_stand_on_a_linear_axis(rows: list[CaseRow]) ->
     assert (memory.get_xscale(), memory.get_xlim()[0]) == ("linear", 0)
     apart = [replace(row, activation_peak_bytes=(i + 1) * MEBIBYTE) for i, row in enumerate(rows)]
     assert learning_figure(apart, "Digits").axes[1].get_xscale() == "log"
+
+
+def test_without_memory_accuracy_and_time_stand_alone(rows: list[CaseRow]) -> None:
+    """No empty column, and the same marks in the others."""
+    learnt = [replace(row, activation_peak_bytes=None) for row in rows]
+    panels = learning_figure(learnt, "Digits").axes
+    assert [axes.get_xlabel() for axes in panels] == ["test accuracy (%)", "training (s)"]
+    complete = learning_figure(rows, "Digits").axes
+    assert [marks(axes) for axes in panels] == [marks(complete[0]), marks(complete[2])]
