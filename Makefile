@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 PACKAGES := -p revbench.bench -p revbench.models -p revbench.reports -p revbench.docs.generator
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Suites whose exact bytes and operations the repository holds; complexity takes a quarter of an hour, the others seconds.
-TRACED := depth-scaling cifar event published-revsnn published-online ann-vs-snn imagenet ablation-timesteps complexity
+# Suites whose exact bytes and operations the repository holds; complexity and timestep-scaling, of hundreds of cases,
+# take a quarter of an hour and more, the others seconds.
+TRACED := depth-scaling cifar event published-revsnn published-online ann-vs-snn imagenet ablation-timesteps complexity timestep-scaling
 
 .PHONY: help demo test check gate docs traced benchmark clean
 
