@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,6 +64,8 @@ def start() -> Iterator[Start]:
 
     def begin(plugin: Path | None, *arguments: object, cwd: Path, **variables: str) -> "subprocess.Popen[bytes]":
         path = os.pathsep.join(str(part) for part in (plugin, os.environ.get("PYTHONPATH")) if part)
+        # Where the tests are a shell's background job they ignore Ctrl-C, and what they start would do so as well.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         with (cwd / "out").open("w") as out, (cwd / "err").open("w") as err:
             process = subprocess.Popen(
                 [sys.executable, "-m", "revbench", *map(str, arguments)],
@@ -73,6 +76,7 @@ def start() -> Iterator[Start]:
                 stderr=err,
                 start_new_session=True,
             )
+        signal.signal(signal.SIGINT, before)
         started.append(process)
         return process
 
