@@ -25,6 +25,7 @@ from revbench.bench.energy.meters import MeterError
 from revbench.bench.energy.observe import UncountedError
 from revbench.bench.energy.operations import operations_pass
 from revbench.bench.errors import ConfigError, DivergedError
+from revbench.bench.kept_pages import keep_freed_pages
 from revbench.bench.learning.measure import learning_pass
 from revbench.bench.memory.measure import memory_pass
 from revbench.bench.records import PassName, Status
@@ -44,6 +45,7 @@ def work(connection: Connection, case: Case, pass_name: PassName, choices: Choic
     """Runs one pass over one case and reports over the connection; never raises."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_parent()
+    keep_freed_pages()
     try:
         if pass_name == "memory":
             with world(case):
