@@ -11,9 +11,9 @@ LIMITS_BYTES = (1 << 30, 1 << 25)
 def keep_freed_pages() -> bool:
     """Makes the C library keep large freed blocks for the next tensors; says whether it could.
 
-    By itself glibc returns them to the system, which clears every page anew when it is touched again: a quarter of the
-    time of a small network's training step on the CPU, and the part of it that varies most. Only glibc has these
-    parameters; elsewhere nothing happens.
+    By itself glibc returns them to the system, which clears every page anew when it is touched again; in a small
+    network that is a good part of a training step on the CPU, and one that varies with the machine's load. Only glibc
+    has these parameters; elsewhere nothing happens.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
