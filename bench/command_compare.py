@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from revbench.bench.analysis.case_rows import CaseRow, case_rows
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.analysis.compare_runs import compare_runs
 from revbench.bench.environment import code_differences, differences, read_environment
 from revbench.bench.errors import OutputError

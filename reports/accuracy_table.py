@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from statistics import fmean
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, varying_fields
+from revbench.bench.analysis.case_row import NOT_MEASURED, CaseRow
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.bench.records import PassName
 from revbench.reports.table_data import Cell, Column, TableData, number_cell, status_cell, text_cell
 from revbench.reports.units import MISSING, share_text

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, SIMILARITY_METRICS, CaseRow, varying_fields
+from revbench.bench.analysis.case_row import NOT_MEASURED, SIMILARITY_METRICS, CaseRow
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.bench.cases import CASE_FIELDS
 from revbench.bench.records import PassName
 from revbench.reports.restoration import Metric, restored

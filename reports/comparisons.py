@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.ratios import Comparison, with_counterparts, with_stored
 from revbench.reports.published import PublishedNumber, Quantity, published_numbers
 from revbench.reports.units import mebibytes_text

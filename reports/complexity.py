@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from revbench.bench.analysis.big_o import TERMS, GrowthClass, Term
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.complexity import Complexity, complexities
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.bench.analysis.scaling import Scaling, scaling_along
 from revbench.bench.analysis.surface import Surface
 from revbench.bench.analysis.verdict import (

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.cases import CASE_FIELDS
 from revbench.reports.tables import write_csv
 

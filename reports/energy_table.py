@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.energy import (
     LEVELS,
     PAPERS_MODEL,

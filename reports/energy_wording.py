@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.energy import ModelEnergy
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.reports.units import share_text
 from revbench.reports.wording import describe
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, of_first_seed
+from revbench.bench.analysis.case_row import NOT_MEASURED, CaseRow
 from revbench.bench.analysis.complexity import on_edge
 from revbench.bench.analysis.growth import Axis
+from revbench.bench.analysis.row_groups import of_first_seed
 from revbench.reports.comparisons import comparison_sentences
 from revbench.reports.wording import growth_sentences
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.energy import ModelEnergy, energies_by_model
 from revbench.reports.drawing import write
 from revbench.reports.energy_wording import naming_fields

@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.growth import Axis
 from revbench.reports.drawing import AXIS_LABELS, draw_open_marker, write
 from revbench.reports.growth_lines import GrowthLine, growth_lines

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from revbench.bench.analysis.case_rows import CaseRow, grouped, of_first_seed, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.growth import Axis
+from revbench.bench.analysis.row_groups import grouped, of_first_seed, varying_fields
 from revbench.reports.drawing import Look
 from revbench.reports.style import COLOURS, LINE_STYLES, MARKERS
 from revbench.reports.units import mebibytes

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from revbench.bench.analysis.case_rows import CaseRow, grouped, of_first_seed, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.inference_cost import CostGrowth, CostMetric, cost_growth
+from revbench.bench.analysis.row_groups import grouped, of_first_seed, varying_fields
 from revbench.reports.drawing import (
     AXIS_LABELS,
     legend_below,

@@ -11,7 +11,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.reports.drawing import Look, legend_below, legend_height_in, looks_of, write
 from revbench.reports.style import DOUBLE_WIDTH_IN, GREY, STYLE, new_figure
 from revbench.reports.units import BYTES_PER_MEBIBYTE

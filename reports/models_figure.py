@@ -7,7 +7,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from revbench.bench.analysis.case_rows import CaseRow, of_first_seed, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.row_groups import of_first_seed, varying_fields
 from revbench.reports.drawing import write
 from revbench.reports.style import COLOURS, GREY, HATCHES, LEGEND_ROW_IN, STYLE, new_figure
 from revbench.reports.units import mebibytes, mebibytes_text

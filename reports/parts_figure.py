@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.energy import ModelEnergy, cost_models, energies_by_model, is_verified, parts_j
 from revbench.bench.energy.metric import HIERARCHIES, Part
 from revbench.reports.drawing import write

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.reports.published import PublishedNumber, published_numbers
 from revbench.reports.published.compare import Comparison, comparisons
 from revbench.reports.published.numbers import UNITS

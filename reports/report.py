@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.text import Text
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, case_rows
+from revbench.bench.analysis.case_row import NOT_MEASURED, CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.analysis.complexity import complexities, on_edge, outside_grids
 from revbench.bench.analysis.inference_cost import cost_growth
 from revbench.bench.records import Record

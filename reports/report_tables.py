@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.reports.accuracy_table import accuracy_table
 from revbench.reports.cases_table import cases_table
 from revbench.reports.complexity import complexity_table

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 
 Metric = Literal["gradient_cosine", "gradient_error", "flipped_spike_share"]
 OUT_OF_RANGE = "out of range"

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.growth import Axis
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.reports.drawing import AXIS_LABELS, Look, draw_open_marker, moved, write
 from revbench.reports.restoration import Metric, restored
 from revbench.reports.style import (

@@ -10,7 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, grouped, varying_fields
+from revbench.bench.analysis.case_row import NOT_MEASURED, CaseRow
+from revbench.bench.analysis.row_groups import grouped, varying_fields
 from revbench.bench.records import PassName
 from revbench.reports.drawing import (
     AXIS_LABELS,

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.bench.similarity.metric import KEPT, Kept
 from revbench.reports.drawing import Look, write
 from revbench.reports.style import (

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from revbench.bench.analysis.case_rows import (
+from revbench.bench.analysis.case_row import (
     ENERGY_METRICS,
     JOULES_METRICS,
     REVERSIBILITY_METRICS,

@@ -7,7 +7,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.benchmarks.twins import Twins
 from revbench.reports.style import COLOURS, DOUBLE_WIDTH_IN, LINE_STYLES, STYLE, new_figure
 from revbench.reports.wording import describe

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.growth import Axis, GroupGrowth, Growth, activation_growth
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.bench.cases import CASE_FIELDS, Case
 from revbench.reports.units import bytes_text, mebibytes_text
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow
+from revbench.bench.analysis.case_row import NOT_MEASURED, CaseRow
 from revbench.bench.cases import Case
 from revbench.bench.records import PASSES
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.growth import MIN_POINTS_OF_A_TEST, Axis
 from revbench.bench.analysis.scaling import Scaling, scaling_along
 from revbench.bench.analysis.surface import Surface, surface_over

@@ -8,7 +8,8 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, grouped
+from revbench.bench.analysis.case_row import NOT_MEASURED, CaseRow
+from revbench.bench.analysis.row_groups import grouped
 from revbench.bench.energy.metric import HIERARCHIES, OPERATIONS, STREAMS, EnergyMetric, Part
 from revbench.bench.records import PassName
 

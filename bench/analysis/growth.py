@@ -11,7 +11,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
 
-from revbench.bench.analysis.case_rows import CaseRow, grouped
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.row_groups import grouped
 
 Law = Literal["point", "flat", "affine", "irregular"]
 Axis = Literal["depth", "timesteps"]

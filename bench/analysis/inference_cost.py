@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from revbench.bench.analysis.case_rows import CaseRow, grouped
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.growth import Growth, growth_along
+from revbench.bench.analysis.row_groups import grouped
 
 CostMetric = Literal["dense_macs", "sops"]
 

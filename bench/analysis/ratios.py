@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from revbench.bench.analysis.case_rows import CaseRow, stored_twin
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import stored_twin
 from revbench.bench.cases import Case
 
 

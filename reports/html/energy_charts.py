@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.energy import ModelEnergy, cost_models, energies_by_model, is_verified
 from revbench.bench.energy.metric import HIERARCHIES
 from revbench.reports.energy_table import cost_model_label

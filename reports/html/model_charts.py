@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from revbench.bench.analysis.case_rows import CaseRow, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.row_groups import varying_fields
 from revbench.reports.html.chart import Chart, Trace, axes_layout, shown, tidy_table
 from revbench.reports.html.published_series import PublishedSeries, published_series
 from revbench.reports.html.scaling_charts import NOTE, diamonds

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from revbench.bench.analysis.case_rows import CaseRow, grouped, varying_fields
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.energy import energies_by_model
+from revbench.bench.analysis.row_groups import grouped, varying_fields
 from revbench.bench.similarity.metric import KEPT
 from revbench.reports.drawing import AXIS_LABELS, Look, looks
 from revbench.reports.energy_wording import naming_fields

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.growth import Axis
 from revbench.bench.cases import Case
 from revbench.reports.published import PublishedNumber, published_numbers

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow, case_rows
+from revbench.bench.analysis.case_row import NOT_MEASURED, CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.analysis.complexity import complexities, on_edge, outside_grids
 from revbench.bench.analysis.energy import energies_by_model
 from revbench.bench.analysis.inference_cost import cost_growth

@@ -6,7 +6,7 @@ open where it does not compare with what was measured.
 
 from collections.abc import Sequence
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.growth import Axis
 from revbench.reports.drawing import AXIS_LABELS
 from revbench.reports.growth_lines import growth_lines

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.growth import Axis
 from revbench.bench.records import PassName
 from revbench.reports.drawing import AXIS_LABELS

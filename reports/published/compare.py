@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from revbench.bench.analysis.case_rows import NOT_MEASURED, CaseRow
+from revbench.bench.analysis.case_row import NOT_MEASURED, CaseRow
 from revbench.bench.cases import Case
 from revbench.bench.records import PassName
 from revbench.reports.published.numbers import PublishedCounter, PublishedNumber, Quantity

@@ -1,12 +1,6 @@
-from revbench.bench.analysis.case_rows import (
-    CaseRow,
-    case_rows,
-    depths_of,
-    grouped,
-    of_first_seed,
-    recomputation_share,
-    varying_fields,
-)
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows, recomputation_share
+from revbench.bench.analysis.row_groups import depths_of, grouped, of_first_seed, varying_fields
 from revbench.bench.cases import Case
 from revbench.bench.records import Counter, PassName, Record, Status
 from revbench.bench.similarity.metric import SimilarityMetric

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from revbench.bench import environment as environments
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.compare_runs import compare_runs
 from revbench.bench.cases import Case
 from revbench.bench.command_compare import environment_differences, names

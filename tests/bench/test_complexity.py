@@ -7,7 +7,7 @@ from typing import Any
 import closings
 import pytest
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.complexity import complexities, on_edge, outside_grids
 from revbench.bench.cases import Case
 

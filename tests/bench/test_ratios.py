@@ -3,7 +3,7 @@ from dataclasses import replace
 import closings
 import pytest
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.ratios import with_counterparts, with_stored
 from revbench.bench.cases import Case
 from revbench.bench.records import Status

@@ -5,7 +5,7 @@ from io import StringIO
 
 import closings
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.cases import Case
 from revbench.bench.records import Status
 from revbench.reports.accuracy_table import accuracy_table

@@ -4,7 +4,7 @@ from typing import Any
 import closings
 import pytest
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.cases import Case
 from revbench.reports.comparisons import DEFINITIONS, comparison_sentences, published_sentence
 from revbench.reports.published import PublishedNumber, published_numbers

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.cases import Case
 from revbench.reports.complexity import complexity_rows, complexity_table, verdict_sentences
 from revbench.reports.table_formats import csv_text

@@ -12,7 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from revbench.bench.analysis.case_rows import CaseRow, case_rows
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.analysis.energy import PAPERS_MODEL, energies_by_model, parts_j
 from revbench.bench.cases import Case
 from revbench.bench.energy.metric import HIERARCHIES

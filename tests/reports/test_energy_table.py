@@ -9,7 +9,8 @@ from closings import recorded
 from energy_records import energy_records
 from rich.console import Console
 
-from revbench.bench.analysis.case_rows import JOULES_METRICS, case_rows
+from revbench.bench.analysis.case_row import JOULES_METRICS
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.energy.joules import unmetered
 from revbench.bench.records import Measurement, Record

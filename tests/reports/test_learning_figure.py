@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from revbench.bench.analysis.case_rows import CaseRow, case_rows
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.records import Measurement, Record
 from revbench.reports.learning_figure import learning_figure

@@ -10,7 +10,8 @@ import closings
 import pytest
 from rich.console import Console
 
-from revbench.bench.analysis.case_rows import CaseRow, case_rows
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.records import Record
 from revbench.reports.published_table import published_table

@@ -3,7 +3,8 @@ from typing import get_args
 
 import pytest
 
-from revbench.bench.analysis.case_rows import CaseRow, case_rows
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.records import Measurement, Record, Status
 from revbench.reports.restoration import Metric, restored

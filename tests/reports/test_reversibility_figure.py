@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.cases import Case, DType
 from revbench.bench.records import Status
 from revbench.reports.reversibility_figure import reversibility_figure

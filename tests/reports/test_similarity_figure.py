@@ -6,7 +6,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.cases import Case
 from revbench.bench.records import Status
 from revbench.bench.similarity.metric import KEPT, Kept, SimilarityMetric

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from revbench.bench.analysis.case_rows import CaseRow, case_rows
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.records import Measurement, Record
 from revbench.reports.tables import terminal_table, write_cases_csv, write_records_csv

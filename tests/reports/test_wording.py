@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from revbench.bench.analysis.case_rows import CaseRow, case_rows
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.records import Record
 from revbench.reports.wording import common_description, field_phrase, growth_sentences

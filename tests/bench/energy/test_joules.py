@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from revbench.bench.analysis.case_rows import JOULES_METRICS, case_rows
+from revbench.bench.analysis.case_row import JOULES_METRICS
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.energy import joules
 from revbench.bench.energy.joules import joules_pass, metered, unmetered

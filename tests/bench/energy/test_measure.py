@@ -9,7 +9,8 @@ import torch
 from little_spiking import Little
 from tiny_spiking import Tiny
 
-from revbench.bench.analysis.case_rows import ENERGY_METRICS, case_rows
+from revbench.bench.analysis.case_row import ENERGY_METRICS
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.energy import measure
 from revbench.bench.energy.checkpoint import digest_of

@@ -11,7 +11,8 @@ import pytest
 from closings import recorded
 from energy_records import energy_records
 
-from revbench.bench.analysis.case_rows import CaseRow, case_rows
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.analysis.energy import PAPERS_MODEL, energies_by_model, energy_j
 from revbench.bench.cases import Case
 from revbench.bench.records import Measurement, Record

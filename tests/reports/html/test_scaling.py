@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from revbench.bench.analysis.case_rows import CaseRow, case_rows
+from revbench.bench.analysis.case_row import CaseRow
+from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.cases import Case
 from revbench.bench.records import Record
 from revbench.reports.html.chart import Chart

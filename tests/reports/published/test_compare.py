@@ -6,7 +6,7 @@ from typing import Any
 import closings
 import pytest
 
-from revbench.bench.analysis.case_rows import CaseRow
+from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.cases import Case
 from revbench.reports.published import PublishedNumber, published_numbers
 from revbench.reports.published.compare import compare, comparisons, is_about
