@@ -1,9 +1,11 @@
 """How alike the gradient stays to the full one where only some neurons pass gradients on through time.
 
-A case without numbers is a panel with the word that says why.
+Of seeds there is the mean, and a band from the lowest to the highest. A case without numbers is a panel with the word
+that says why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from statistics import fmean
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -12,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from revbench.bench.analysis.case_row import CaseRow
-from revbench.bench.analysis.row_groups import varying_fields
+from revbench.bench.analysis.row_groups import of_all_seeds, varying_fields
 from revbench.bench.similarity.metric import KEPT, Kept
 from revbench.reports.drawing import Look, write
 from revbench.reports.style import (
@@ -39,26 +41,36 @@ LOOKS = {
 ROW_IN = 1.05
 MARKER_SIZE = 3
 Points = dict[Kept, list[tuple[int, float]]]
+Bands = dict[Kept, dict[int, list[float]]]
+"""The values of all seeds at each place."""
 
 
 def similarity_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
     """Cosines to the full gradient: of all parameters over the epochs, and of each layer's weight at the end.
 
-    There is a row of panels for each case, all on one scale, and a line for each choice of the neurons that keep their
-    temporal gradients.
+    There is a row of panels for each case, seeds together, all on one scale, and a line for each choice of the neurons
+    that keep their temporal gradients.
     """
-    naming = [name for name in varying_fields(rows) if name != "model"]
+    naming = ["model", *(name for name in varying_fields(rows) if name != "model")]
+    groups = of_all_seeds(rows)
     with rc_context(STYLE):
-        height_in = ROW_IN * len(rows) + 0.35 + LEGEND_ROW_IN
+        height_in = ROW_IN * len(groups) + 0.35 + LEGEND_ROW_IN
         figure = new_figure(rows, suite_title, height_in, DOUBLE_WIDTH_IN, leaving_out=())
-        grid = figure.subplots(len(rows), 2, squeeze=False, width_ratios=(1, 1.7))
-        drawn = [(over_epochs(row), over_layers(row)) for row in rows]
-        found = [value for panels in drawn for points in panels for line in points.values() for _, value in line]
-        for (left, right), row, panels in zip(grid, rows, drawn, strict=True):
-            left.set_title(describe(row.case, ["model", *naming]), loc="left")
+        grid = figure.subplots(len(groups), 2, squeeze=False, width_ratios=(1, 1.7))
+        drawn = [(_bands(map(over_epochs, group)), _bands(map(over_layers, group))) for group in groups]
+        found = [
+            value
+            for panels in drawn
+            for bands in panels
+            for line in bands.values()
+            for values in line.values()
+            for value in values
+        ]
+        for (left, right), group, panels in zip(grid, groups, drawn, strict=True):
+            left.set_title(_name(group, naming), loc="left")
             left.set_ylabel("gradient cosine")
-            for axes, points in zip((left, right), panels, strict=True):
-                _draw(axes, points, row.pass_status("similarity"))
+            for axes, bands in zip((left, right), panels, strict=True):
+                _draw(axes, bands, _status(group))
                 axes.set_ylim(min([*found, 0.8]) - 0.05, 1.03)
                 axes.tick_params(labelleft=axes is left)
         grid[-1][0].set_xlabel("epochs of training")
@@ -93,14 +105,44 @@ def over_layers(row: CaseRow) -> Points:
     }
 
 
-def _draw(axes: Axes, points: Points, status: str) -> None:
-    for kept, found in points.items():
-        places, values = zip(*found, strict=True) if found else ((), ())
+def _name(group: Sequence[CaseRow], naming: Sequence[str]) -> str:
+    """What names a row of panels: the case, of how many seeds this is the mean, and what became of the others."""
+    if len(group) == 1:
+        return describe(group[0].case, naming)
+    name = describe(group[0].case, [name for name in naming if name != "seed"])
+    missing = [f"seed {row.case.seed}: {row.pass_status('similarity')}" for row in group if not row.similarities]
+    return ", ".join([name, f"mean of {len(group) - len(missing)} seeds", *missing])
+
+
+def _status(group: Sequence[CaseRow]) -> str:
+    return ", ".join(dict.fromkeys(row.pass_status("similarity") for row in group))
+
+
+def _bands(of_seeds: Iterable[Points]) -> Bands:
+    bands: Bands = {kept: {} for kept in KEPT}
+    for points in of_seeds:
+        for kept, line in points.items():
+            for place, value in line:
+                bands[kept].setdefault(place, []).append(value)
+    return {kept: dict(sorted(line.items())) for kept, line in bands.items()}
+
+
+def _draw(axes: Axes, bands: Bands, status: str) -> None:
+    for kept, line in bands.items():
         # A line without points has a box at the origin of the figure, which would ruin the layout.
         axes.plot(
-            places, values, clip_on=False, in_layout=False, markersize=MARKER_SIZE, zorder=3, **LOOKS[kept].line()
+            list(line),
+            [fmean(values) for values in line.values()],
+            clip_on=False,
+            in_layout=False,
+            markersize=MARKER_SIZE,
+            zorder=3,
+            **LOOKS[kept].line(),
         )
+        if any(len(values) > 1 for values in line.values()):
+            low, high = ([end(values) for values in line.values()] for end in (min, max))
+            axes.fill_between(list(line), low, high, color=LOOKS[kept].colour, alpha=0.2, linewidth=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if not any(points.values()):
+    if not any(bands.values()):
         axes.set_xticks([])
         write(axes, status, (0.5, 0.5), (0, 0), GREY, ha="center", xycoords="axes fraction")

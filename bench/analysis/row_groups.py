@@ -17,12 +17,17 @@ def depths_of(rows: Sequence[CaseRow]) -> list[int]:
     return sorted({row.case.depth for row in rows if row.case.depth is not None})
 
 
+def of_all_seeds(rows: Sequence[CaseRow]) -> list[list[CaseRow]]:
+    """The rows in groups that differ in the seed alone, in order of appearance."""
+    groups: dict[Case, list[CaseRow]] = {}
+    for row in rows:
+        groups.setdefault(replace(row.case, seed=0), []).append(row)
+    return list(groups.values())
+
+
 def of_first_seed(rows: Sequence[CaseRow]) -> list[CaseRow]:
     """Of rows that differ in the seed alone the first: neither bytes nor dense operations depend on it."""
-    first: dict[Case, CaseRow] = {}
-    for row in rows:
-        first.setdefault(replace(row.case, seed=0), row)
-    return list(first.values())
+    return [group[0] for group in of_all_seeds(rows)]
 
 
 def grouped(rows: Sequence[CaseRow], axis: str) -> list[list[CaseRow]]:

@@ -73,10 +73,28 @@ def test_cases_are_rows_on_one_scale() -> None:
     """Named by model and what else varies; the scale holds the lowest of all points that are drawn."""
     high: Values = dict.fromkeys(VALUES, 0.99)
     figure = similarity_figure([row(high), row(high, seed=1), row(VALUES, model="vggbn")], "")
-    assert titles(figure) == ["msresnet, seed 0", "msresnet, seed 1", "vggbn, seed 0"]
+    assert titles(figure) == ["msresnet, mean of 2 seeds", "vggbn, seed 0"]
     ((low, top),) = {axes.get_ylim() for axes in figure.axes}
     assert low < -0.5
     assert top > 1
+
+
+def test_seeds_are_one_line_and_a_band() -> None:
+    """The line is their mean at each place, the band goes from lowest to highest, and a failed seed is named."""
+    other = {key: None if value is None else value - 0.5 for key, value in VALUES.items()}
+    other["nowhere", 1, None] = None
+    figure = similarity_figure([row(VALUES), row(other, seed=1), row({}, status="timeout", seed=2)], "")
+    epochs, _ = figure.axes
+    assert titles(figure) == ["msresnet, mean of 2 seeds, seed 2: timeout"]
+    assert lines(epochs) == [[(0, 0.25), (1, 0.5)], [(0, 0)], [(0, -0.75), (1, 0)]]
+    corners = [{(float(x), float(y)) for x, y in band.get_paths()[0].vertices.tolist()} for band in epochs.collections]
+    assert corners == [{(0, 0), (0, 0.5), (1, 0.25), (1, 0.75)}, {(0, -0.25), (0, 0.25)}, {(0, -1), (0, -0.5), (1, 0)}]
+
+
+def test_one_seed_has_no_band() -> None:
+    """Nor have models of one seed each."""
+    figure = similarity_figure([row(VALUES), row(VALUES, model="vggbn")], "")
+    assert not any(axes.collections for axes in figure.axes)
 
 
 def test_what_is_not_drawn_does_not_stretch_the_scale() -> None:
