@@ -1,12 +1,14 @@
 """How alike the gradient stays to the full one where only some neurons pass gradients on through time.
 
-Of seeds there is the mean, and a band from the lowest to the highest. A case without numbers is a panel with the word
-that says why.
+Of seeds there is the mean, and a band from the lowest to the highest. The scale is logarithmic in the distance from 1,
+where most cosines lie. A case without numbers is a panel with the word that says why.
 """
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -39,7 +41,11 @@ LOOKS = {
     for kept, colour, marker, style in zip(KEPT, COLOURS, MARKERS, LINE_STYLES, strict=False)
 }
 ROW_IN = 1.05
+NEAREST_TO_1 = 1e-4
+"""Cosines that are nearer to 1 stand at the upper edge."""
+TICKS = {0: "0", 0.9: "0.9", 0.99: "0.99", 0.999: "0.999", 1 - NEAREST_TO_1: "1"}
 MARKER_SIZE = 3
+FloatArray = npt.NDArray[np.float64]
 Points = dict[Kept, list[tuple[int, float]]]
 Bands = dict[Kept, dict[int, list[float]]]
 """The values of all seeds at each place."""
@@ -71,7 +77,7 @@ def similarity_figure(rows: Sequence[CaseRow], suite_title: str) -> Figure:
             left.set_ylabel("gradient cosine")
             for axes, bands in zip((left, right), panels, strict=True):
                 _draw(axes, bands, _status(group))
-                axes.set_ylim(min([*found, 0.8]) - 0.05, 1.03)
+                _scale(axes, min([*found, 0.8]))
                 axes.tick_params(labelleft=axes is left)
         grid[-1][0].set_xlabel("epochs of training")
         grid[-1][1].set_xlabel("convolution or linear layer, in the network's order, at the end of training")
@@ -125,6 +131,22 @@ def _bands(of_seeds: Iterable[Points]) -> Bands:
             for place, value in line:
                 bands[kept].setdefault(place, []).append(value)
     return {kept: dict(sorted(line.items())) for kept, line in bands.items()}
+
+
+def _scale(axes: Axes, lowest: float) -> None:
+    axes.set_yscale("function", functions=(nines, of_nines))
+    axes.set_yticks(list(TICKS), list(TICKS.values()))
+    axes.set_ylim(lowest - 0.05, 1 - NEAREST_TO_1 / 2)
+
+
+def nines(cosine: FloatArray) -> FloatArray:
+    r"""$-\log_{10}(1 - c)$: 1 of 0.9, 2 of 0.99, and 4 of all that is nearer to 1 than 0.9999."""
+    return -np.log10(np.maximum(1 - cosine, NEAREST_TO_1))
+
+
+def of_nines(place: FloatArray) -> FloatArray:
+    """The inverse of `nines`."""
+    return 1 - 10.0**-place
 
 
 def _draw(axes: Axes, bands: Bands, status: str) -> None:

@@ -10,7 +10,7 @@ from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.cases import Case
 from revbench.bench.records import Status
 from revbench.bench.similarity.metric import KEPT, Kept, SimilarityMetric
-from revbench.reports.similarity_figure import LABELS, LOOKS, similarity_figure
+from revbench.reports.similarity_figure import LABELS, LOOKS, nines, of_nines, similarity_figure
 
 Values = dict[tuple[Kept, int, int | None], float | None]
 VALUES: Values = {
@@ -76,7 +76,7 @@ def test_cases_are_rows_on_one_scale() -> None:
     assert titles(figure) == ["msresnet, mean of 2 seeds", "vggbn, seed 0"]
     ((low, top),) = {axes.get_ylim() for axes in figure.axes}
     assert low < -0.5
-    assert top > 1
+    assert 0.9999 < top < 1
 
 
 def test_seeds_are_one_line_and_a_band() -> None:
@@ -95,6 +95,16 @@ def test_one_seed_has_no_band() -> None:
     """Nor have models of one seed each."""
     figure = similarity_figure([row(VALUES), row(VALUES, model="vggbn")], "")
     assert not any(axes.collections for axes in figure.axes)
+
+
+def test_the_scale_counts_nines() -> None:
+    """Equal distances for 0.9, 0.99 and 0.999; what is nearer to 1 than 0.9999 stands with 1; and back."""
+    cosines = np.array([-1, 0, 0.9, 0.99, 0.999, 0.9999, 1, 1 + 1e-7])
+    assert nines(cosines) == pytest.approx([-0.30103, 0, 1, 2, 3, 4, 4, 4])
+    assert of_nines(nines(cosines[:6])) == pytest.approx(cosines[:6])
+    (axes, _) = similarity_figure([row(VALUES)], "").axes
+    heights = axes.transData.transform([(0, cosine) for cosine in (0, 0.9, 0.99, 0.999)])[:, 1]
+    assert np.diff(heights) == pytest.approx(np.diff(heights)[0])
 
 
 def test_what_is_not_drawn_does_not_stretch_the_scale() -> None:
