@@ -1,7 +1,6 @@
 """The command line. What it prints goes to the terminal; what it measures goes to the run folder."""
 
 import io
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -41,9 +40,6 @@ FORMATS_HELP = (
 
 def main() -> None:
     """Entry point: errors that a user can mend become one sentence and an exit code."""
-    # Threads that wait for each other in a busy loop stall as soon as another process wants their cores. A step of
-    # RevSResNet on 2 cores took 0.3 s alone; beside a busy process 1.0 to 1.5 s busy waiting and 0.5 s asleep.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a character that the terminal does not know must not end a run
             stream.reconfigure(errors="backslashreplace")

@@ -34,6 +34,7 @@ from revbench.bench.gate.terminal import print_check
 from revbench.bench.gate.testbed import testbed
 from revbench.bench.gate.times import TimeComparison, num_rounds
 from revbench.bench.gate.tolerances import Tolerance
+from revbench.bench.neighbours import sleep_beside_neighbours
 from revbench.bench.suites import expand, parse_overrides, select
 from revbench.bench.terminal import progress_bar
 
@@ -158,6 +159,8 @@ def _times(
     cases = [replace(each.case, device=resolved) for each in found if each.is_compared]
     if not cases:
         return []
+    if resolved == "cpu":
+        sleep_beside_neighbours(console)
     told = f"timing {len(cases)} {'case' if len(cases) == 1 else 'cases'} on {resolved}: {num_rounds(len(cases))}"
     console.print(Text(f"{told} processes each of this version and of {folder}, in turns"), soft_wrap=True)
     with console.status("timing") as status:

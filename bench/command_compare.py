@@ -7,7 +7,7 @@ from rich.console import Console
 from revbench.bench.analysis.case_row import CaseRow
 from revbench.bench.analysis.case_rows import case_rows
 from revbench.bench.analysis.compare_runs import compare_runs
-from revbench.bench.environment import code_differences, differences, read_environment
+from revbench.bench.environment import code_differences, differences, load_differences, read_environment
 from revbench.bench.errors import OutputError
 from revbench.bench.store import ENVIRONMENT_NAME, RECORDS_NAME, read_records
 
@@ -38,7 +38,7 @@ def environment_differences(before: Path, after: Path) -> list[str]:
             read.append(read_environment(folder / ENVIRONMENT_NAME))
         except OutputError:
             return [f"{folder / ENVIRONMENT_NAME} cannot be read, so that nobody knows"]
-    return [*differences(*read), *code_differences(*read)]
+    return [*differences(*read), *load_differences(*read), *code_differences(*read)]
 
 
 def _rows(folder: Path) -> list[CaseRow]:

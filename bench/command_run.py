@@ -19,6 +19,7 @@ from revbench.bench.energy.choices import Choices
 from revbench.bench.environment import Environment, read_environment
 from revbench.bench.errors import ConfigError, OutputError
 from revbench.bench.memory.predict import predict_peak
+from revbench.bench.neighbours import sleep_beside_neighbours
 from revbench.bench.progress import RunProgress
 from revbench.bench.records import PassName, Record
 from revbench.bench.run import (
@@ -145,6 +146,8 @@ def _open_with_summary(
 def _measure(
     note: SuiteNote, jobs: Sequence[Job], folder: Path, request: Request, timeout_s: float, console: Console
 ) -> list[Record]:
+    if jobs[0][0].device == "cpu":
+        sleep_beside_neighbours(console)
     environment = environments.capture(jobs[0][0].device)
     with RunStore.open(folder, fresh=request.fresh) as store:
         known, changes = begin_or_continue(store, environment)

@@ -59,7 +59,8 @@ class Environment:
         pytorch_alloc_conf: options of torch's allocator.
         pytorch_cuda_alloc_conf: the same under its older name.
         omp_num_threads: threads of the processor's libraries.
-        omp_wait_policy: whether they wait for each other in a busy loop; `PASSIVE` is set unless the user chose.
+        omp_wait_policy: whether they wait for each other in a busy loop; `PASSIVE` is set beside busy processes, unless
+            the user chose.
         neuron_kernel: what computes multi-step neurons on the CPU: `c` with its compiler, or `torch` and why.
     """
 
@@ -106,7 +107,11 @@ SOFT_FIELDS = (
     "gpu_reason",
     "cuda_visible_devices",
 )
-HARD_FIELDS = tuple(field.name for field in fields(Environment) if field.name not in {*CODE_FIELDS, *SOFT_FIELDS})
+LOAD_FIELDS = ("omp_wait_policy",)
+"""What follows from the load of the machine: it changes times, and may differ within a run."""
+HARD_FIELDS = tuple(
+    field.name for field in fields(Environment) if field.name not in {*CODE_FIELDS, *SOFT_FIELDS, *LOAD_FIELDS}
+)
 
 
 def capture(device: Device) -> Environment:
@@ -185,6 +190,11 @@ def differences(old: Environment, new: Environment) -> list[str]:
     return _differences(old, new, HARD_FIELDS)
 
 
+def load_differences(old: Environment, new: Environment) -> list[str]:
+    """What differs because other processes kept the machine busy, one line each."""
+    return _differences(old, new, LOAD_FIELDS)
+
+
 def code_differences(old: Environment, new: Environment) -> list[str]:
     """What differs in the code of revbench itself, one line each."""
     return _differences(old, new, CODE_FIELDS)
@@ -253,11 +263,16 @@ def _cpu() -> str:
     return next(named, "") or platform.processor() or platform.machine()
 
 
-def num_usable_cpus() -> int:
-    """Processors that this process may use."""
+def usable_cpus() -> frozenset[int]:
+    """Processors that this process may use, as the system numbers them."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def num_usable_cpus() -> int:
+    """How many they are."""
+    return len(usable_cpus())
 
 
 def _version(distribution: str) -> str | None:

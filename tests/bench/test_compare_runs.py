@@ -193,6 +193,15 @@ def test_a_run_without_an_environment(tmp_path: Path) -> None:
     assert "cannot be read" in line
 
 
+def test_another_wait_policy_is_told(tmp_path: Path) -> None:
+    """It changes times, though it follows from the load and not from the machine."""
+    runs = a_run(tmp_path / "a", 2**20), a_run(tmp_path / "b", 2**20)
+    for run, policy in zip(runs, (None, "PASSIVE"), strict=True):
+        path = run / "environment.json"
+        environments.write_environment(replace(environments.read_environment(path), omp_wait_policy=policy), path)
+    assert environment_differences(*runs) == ["omp wait policy none -> PASSIVE"]
+
+
 def test_what_runs_are_called(tmp_path: Path) -> None:
     """By the folder's name, or by the path where two are called the same."""
     first, second = tmp_path / "a" / "run", tmp_path / "b" / "run"

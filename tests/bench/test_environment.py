@@ -17,6 +17,7 @@ from revbench.bench.environment import (
     CODE_FIELDS,
     GIT_TIMEOUT_S,
     HARD_FIELDS,
+    LOAD_FIELDS,
     SOFT_FIELDS,
     Environment,
     capture,
@@ -188,7 +189,7 @@ def test_no_environment_is_a_sentence(tmp_path: Path) -> None:
 
 def test_each_field_is_hard_soft_or_code() -> None:
     """No field is forgotten, and none counts twice."""
-    names = sorted([*HARD_FIELDS, *SOFT_FIELDS, *CODE_FIELDS])
+    names = sorted([*HARD_FIELDS, *SOFT_FIELDS, *LOAD_FIELDS, *CODE_FIELDS])
     assert names == sorted(field.name for field in fields(Environment))
 
 

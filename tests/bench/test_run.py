@@ -152,9 +152,10 @@ def test_a_new_folder_notes_its_environment(tmp_path: Path) -> None:
 
 
 def test_a_folder_goes_on_in_its_environment(store: RunStore) -> None:
-    """What cannot change a measurement may differ, other code is told, and the first environment stays."""
+    """What is not of machine and software may differ, other code is told, and the first environment stays."""
     begin_or_continue(store, ENVIRONMENT)
-    later = dataclasses.replace(ENVIRONMENT, at="2030-01-01", python="3.99", git_commit="abc", git_dirty=None)
+    now = dataclasses.replace(ENVIRONMENT, at="2030-01-01", python="3.99", omp_wait_policy="another")
+    later = dataclasses.replace(now, git_commit="abc", git_dirty=None)
     records, changes = begin_or_continue(store, later)
     assert [record.case for record in closing(records)] == [A, B]
     assert [change.partition(" ")[0] for change in changes] == ["git", "git"]
