@@ -30,6 +30,7 @@ PACKAGED = [
     "timestep-scaling",
     "complexity",
     "learning",
+    "learning-revsresnet",
     "learning-transformers",
     "learning-event-transformers",
     "learning-events",
@@ -129,7 +130,7 @@ def test_packaged_suites_are_all_tested() -> None:
         *[(4,), (32,), (4,)],
         *[(32,)] * 2,
         (8,),
-        *[(32,)] * 5,
+        *[(32,)] * 6,
         *[(32,), (32,), (1,), (32,)],
         *[(2,)] * 3,
     ]
