@@ -117,6 +117,8 @@ def _name(group: Sequence[CaseRow], naming: Sequence[str]) -> str:
         return describe(group[0].case, naming)
     name = describe(group[0].case, [name for name in naming if name != "seed"])
     missing = [f"seed {row.case.seed}: {row.pass_status('similarity')}" for row in group if not row.similarities]
+    if len(missing) == len(group):
+        return name
     return ", ".join([name, f"mean of {len(group) - len(missing)} seeds", *missing])
 
 

@@ -91,6 +91,13 @@ def test_seeds_are_one_line_and_a_band() -> None:
     assert corners == [{(0, 0), (0, 0.5), (1, 0.25), (1, 0.75)}, {(0, -0.25), (0, 0.25)}, {(0, -1), (0, -0.5), (1, 0)}]
 
 
+def test_seeds_without_any_numbers_have_no_mean() -> None:
+    """The panel says what became of them."""
+    figure = similarity_figure([row({}, status="timeout"), row({}, status="timeout", seed=1)], "")
+    assert titles(figure) == ["msresnet"]
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [["timeout"], ["timeout"]]
+
+
 def test_one_seed_has_no_band() -> None:
     """Nor have models of one seed each."""
     figure = similarity_figure([row(VALUES), row(VALUES, model="vggbn")], "")
