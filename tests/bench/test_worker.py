@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from revbench.bench import worker
 from revbench.bench.cases import Case
 from revbench.bench.records import PassName
 from revbench.bench.training import Training
@@ -132,3 +133,12 @@ def test_a_runner_that_has_gone_is_no_error(model: str) -> None:
     runner, worker = Pipe()
     runner.close()
     work(worker, Case(model=model, depth=1, width=8, timesteps=1), "memory")
+
+
+def test_a_worker_keeps_freed_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is measured."""
+    order: list[str] = []
+    monkeypatch.setattr(worker, "keep_freed_pages", lambda: order.append("kept"))
+    monkeypatch.setattr(worker, "memory_pass", lambda _: order.append("measured") or [])
+    answers(CASE, "memory")
+    assert order == ["kept", "measured"]
